@@ -1,0 +1,5 @@
+"""The one kind of error a user is meant to read."""
+
+
+class NinyError(Exception):
+    """Something a user can mend: one line that names the thing and the remedy. The command line prints it and exits 1."""
