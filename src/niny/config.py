@@ -1,0 +1,306 @@
+"""params.yaml as frozen dataclasses: the only place where a number of the study is set.
+
+Reading is strict: an unknown name, a missing one, a wrong type or a doubled key is an error that names the file,
+the key and what was expected. `params.yaml` is written by hand. `plan.json` is derived from it by `niny plan`: it
+lists the stages for DVC, and carries the parameters as JSON for bare machines that have torch and numpy alone.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from niny.errors import NinyError
+
+T = TypeVar("T")
+
+PARAMS = "params.yaml"
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """One data set as the study uses it, with the preprocessing fitted on its training images (paper section 4)."""
+
+    name: str
+    classes: int
+    channels: int
+    size: int  # pixels a side
+    preprocessing: Literal["gcn_zca", "gcn_lcn", "mean"]
+    gcn_scale: float = 55.0
+    zca_bias: float = 0.1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. `authors` is what the paper's authors ran; every other recipe is this study's own."""
+
+    init: Literal["normal", "he"]
+    lr: float
+    phases: tuple[tuple[int, float], ...]  # (epochs, factor on lr) one after the other
+    batch: int = 128
+    momentum: float = 0.9
+    weight_decay: float = 1e-4  # of weights; biases are never decayed
+    init_std: float = 0.05  # of init "normal"
+    bias_lr: float = 2.0  # factor on lr for biases
+    last_layer_lr: float = 0.1  # factor on lr for the layer that makes the class maps
+    schedule: Literal["steps", "one_cycle"] = "steps"
+    warmup_steps: int = 0  # updates over which lr rises from 0
+    order: Literal["file", "shuffled"] = "shuffled"
+    inverted_dropout: bool = True
+    label_smoothing: float = 0.0
+
+    @property
+    def epochs(self) -> int:
+        return sum(epochs for epochs, _ in self.phases)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of a table: data set, network, head, regularisers, recipe, and the scales it is run at."""
+
+    name: str
+    title: str
+    dataset: str
+    net: Literal["nin_cifar", "nin_svhn", "nin_mnist", "linear_cifar", "cnn", "maxout"]
+    recipe: str
+    scales: tuple[str, ...]
+    head: Literal["gap", "fc", "fc_dropout"] = "gap"
+    dropout: float = 0.5  # rate between the mlpconv layers; 0 is none
+    pool2: Literal["max", "average"] = "max"
+    final_relu: bool = True
+    batch_norm: bool = False
+    augment: bool = False
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How far experiments are taken. What is None or absent here is left as the experiment has it."""
+
+    name: str
+    title: str
+    evidence: bool  # may its numbers be held against the paper's?
+    seeds: int
+    evaluate_every: int  # epochs between two looks at train and test error
+    probe_images: int  # training images on which the error without dropout masks is followed
+    width: float = 1.0  # factor on the number of feature maps
+    keep_records: bool = True  # does a finished run outlive a change of the code?
+    dataset: str | None = None
+    recipe: str | None = None
+    phases: tuple[tuple[int, float], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment at a scale, everything resolved: all that decides what a seed's training does."""
+
+    scale: Scale
+    experiment: Experiment
+    data: DataSpec
+    recipe: Recipe
+    root_seed: int
+
+    @cached_property
+    def digest(self) -> str:
+        """Identity of the training: sixteen hex digits over every setting that can change its result."""
+        settings = dataclasses.asdict(self)
+        for field in ("title", "seeds", "evidence", "keep_records"):
+            settings["scale"].pop(field)
+        for field in ("title", "scales"):
+            settings["experiment"].pop(field, None)
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def folder(self) -> Path:
+        return Path("results", self.scale.name, "runs", self.experiment.name)
+
+
+@dataclass(frozen=True)
+class Params:
+    """The whole of params.yaml."""
+
+    root_seed: int
+    datasets: Mapping[str, DataSpec]
+    recipes: Mapping[str, Recipe]
+    experiments: Mapping[str, Experiment]
+    scales: Mapping[str, Scale]
+
+    def scale(self, name: str) -> Scale:
+        return pick(self.scales, name, "scale")
+
+    def experiments_at(self, scale: str) -> list[Experiment]:
+        """The experiments of a scale, in the order of params.yaml."""
+        self.scale(scale)
+        return [e for e in self.experiments.values() if scale in e.scales]
+
+    def run(self, scale: str, experiment: str) -> Run:
+        at, what = self.scale(scale), pick(self.experiments, experiment, "experiment")
+        if scale not in what.scales:
+            raise NinyError(
+                f"experiment {experiment} is not run at scale {scale}: add {scale!r} to its scales in {PARAMS}, "
+                f"or take one of {', '.join(what.scales)}"
+            )
+        recipe = pick(self.recipes, at.recipe or what.recipe, "recipe")
+        if at.phases is not None:
+            recipe = replace(recipe, phases=at.phases)
+        data = pick(self.datasets, at.dataset or what.dataset, "data set")
+        return Run(at, what, data, recipe, self.root_seed)
+
+
+def pick(options: Mapping[str, T], name: str, what: str) -> T:
+    """The option of that name, or an error that lists the names there are."""
+    if name not in options:
+        raise NinyError(f"unknown {what} {name!r}: choose from {', '.join(options)}")
+    return options[name]
+
+
+def project_root() -> Path:
+    """The folder that holds params.yaml: $NINY_ROOT, or the nearest one from the current folder upwards."""
+    if named := os.environ.get("NINY_ROOT"):
+        return Path(named).resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / PARAMS).is_file():
+            return folder
+    raise NinyError(f"no {PARAMS} in {here} or above it: run this inside a clone of the project, or set NINY_ROOT")
+
+
+def load_params(root: Path | None = None) -> Params:
+    """Read and check the project's parameters; without PyYAML (a bare machine) they come from plan.json."""
+    folder = root or project_root()
+    try:
+        import yaml  # noqa: F401  (only to know whether it is there)
+    except ImportError:
+        return parse_params(json.loads((folder / PLAN).read_text())["params"], PLAN)
+    return parse_params(load_yaml(folder / PARAMS), PARAMS)
+
+
+def load_yaml(path: Path) -> Any:
+    """YAML, refusing doubled keys (PyYAML silently keeps the last one)."""
+    import yaml
+
+    class UniqueKeys(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            doubled = {str(key) for key in keys if keys.count(key) > 1}
+            if doubled:
+                raise NinyError(f"{path.name}, line {node.start_mark.line + 1}: key {', '.join(doubled)} stands twice")
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
+    except OSError as error:
+        raise NinyError(f"cannot read {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise NinyError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def parse_params(raw: Any, where: str) -> Params:
+    """Check a parsed params.yaml: every section, every entry, every cross reference."""
+    sections = {"root_seed", "datasets", "recipes", "experiments", "scales"}
+    _expect_mapping(raw, where)
+    _expect_names(set(raw), sections, sections, where)
+    params = Params(
+        _value(raw["root_seed"], int, f"{where}: root_seed"),
+        _entries(DataSpec, raw["datasets"], f"{where}: datasets"),
+        _entries(Recipe, raw["recipes"], f"{where}: recipes"),
+        _entries(Experiment, raw["experiments"], f"{where}: experiments"),
+        _entries(Scale, raw["scales"], f"{where}: scales"),
+    )
+    _check_references(params, where)
+    return params
+
+
+def _check_references(params: Params, where: str) -> None:
+    for experiment in params.experiments.values():
+        for scale in experiment.scales:
+            if scale not in params.scales:
+                raise NinyError(f"{where}: experiments.{experiment.name}.scales: unknown scale {scale!r}")
+            try:
+                params.run(scale, experiment.name)
+            except NinyError as error:
+                raise NinyError(f"{where}: experiments.{experiment.name} at scale {scale}: {error}") from None
+
+
+def _entries(kind: type[T], raw: Any, where: str) -> dict[str, T]:
+    _expect_mapping(raw, where)
+    return {name: read(kind, entry, f"{where}.{name}", name=name) for name, entry in raw.items()}
+
+
+def read(kind: type[T], raw: Any, where: str, **given: Any) -> T:
+    """Build the dataclass `kind` from a mapping; `given` fields are set by the caller and refused in the mapping."""
+    _expect_mapping(raw, where)
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind) if f.init}  # type: ignore[arg-type]  # kind is a dataclass
+    given = {name: value for name, value in given.items() if name in fields}
+    required = {n for n, f in fields.items() if f.default is dataclasses.MISSING} - set(given)
+    _expect_names(set(raw), set(fields) - set(given), required, where)
+    return kind(**given, **{name: _value(value, hints[name], f"{where}.{name}") for name, value in raw.items()})
+
+
+def _expect_mapping(raw: Any, where: str) -> None:
+    if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
+        raise NinyError(f"{where}: expected names with values, got {raw!r:.60}")
+
+
+def _expect_names(names: set[str], known: set[str], required: set[str], where: str) -> None:
+    if unknown := sorted(names - known):
+        raise NinyError(f"{where}: unknown name {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    if missing := sorted(required - names):
+        raise NinyError(f"{where}: {missing[0]!r} is missing")
+
+
+def _value(raw: Any, hint: Any, where: str) -> Any:
+    """`raw` as the annotated type. No guessing: a bool is no int, a text is no number, 1 is a fine float."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if raw in arguments and isinstance(raw, str):
+            return raw
+        raise NinyError(f"{where}: expected one of {', '.join(map(str, arguments))}, got {raw!r}")
+    if origin in (types.UnionType, typing.Union):
+        return None if raw is None else _value(raw, arguments[0], where)
+    if origin is tuple:
+        return _tuple(raw, arguments, where)
+    if hint is float and type(raw) is int:
+        return float(raw)
+    if type(raw) is not hint or (hint is float and not math.isfinite(raw)):
+        raise NinyError(f"{where}: expected {hint.__name__}, got {raw!r} ({type(raw).__name__})")
+    if hint in (int, float) and raw < 0:
+        raise NinyError(f"{where}: must not be negative, got {raw!r}")
+    return raw
+
+
+def _tuple(raw: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+    repeated = arguments[-1] is Ellipsis
+    if not isinstance(raw, (list, tuple)) or not raw or (not repeated and len(raw) != len(arguments)):
+        count = "a list" if repeated else f"a list of {len(arguments)}"
+        raise NinyError(f"{where}: expected {count}, got {raw!r}")
+    kinds = [arguments[0]] * len(raw) if repeated else arguments
+    return tuple(_value(item, kind, f"{where}[{i}]") for i, (item, kind) in enumerate(zip(raw, kinds, strict=True)))
+
+
+def plan(params: Params) -> dict[str, Any]:
+    """What DVC needs to lay out the stages: the scales in use, the data sets, and one entry a run."""
+    runs = {
+        f"{scale}-{experiment.name}": {
+            "scale": scale,
+            "experiment": experiment.name,
+            "dataset": params.run(scale, experiment.name).data.name,
+            "recipe": params.scales[scale].recipe or experiment.recipe,
+        }
+        for scale in params.scales
+        for experiment in params.experiments_at(scale)
+    }
+    return {
+        "scales": [scale for scale in params.scales if params.experiments_at(scale)],
+        "datasets": sorted({run["dataset"] for run in runs.values()}),
+        "runs": runs,
+    }
