@@ -1,0 +1,116 @@
+"""The parts networks are made of: mlpconv (paper section 3.1), heads (3.2, 4.6), dropout, local and maxout layers.
+
+ReLUs are modules of their own and never work in place, because attribution hooks need both sides of them.
+"""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MLPConv(nn.Sequential):
+    """A sliding perceptron: a k x k convolution, then 1x1 convolutions, a ReLU after each (equation 2).
+
+    `layers` gives (name, feature maps) from the bottom up; the first is the k x k convolution. Maps N x in x H x W to
+    N x out x H' x W'. `final_relu=False` leaves out the last ReLU; `batch_norm` puts one before every ReLU.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        layers: list[tuple[str, int]],
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: int | None = None,
+        final_relu: bool = True,
+        batch_norm: bool = False,
+    ) -> None:
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
+        for i, (name, maps) in enumerate(layers):
+            size, step = (kernel, stride) if i == 0 else (1, 1)
+            pad = (kernel // 2 if padding is None else padding) if i == 0 else 0
+            parts[name] = nn.Conv2d(channels, maps, size, step, pad)
+            if batch_norm:
+                parts[f"norm_{name}"] = nn.BatchNorm2d(maps)
+            if final_relu or i < len(layers) - 1:
+                parts[f"relu_{name}"] = nn.ReLU()
+            channels = maps
+        super().__init__(parts)
+
+
+class Dropout(nn.Module):
+    """Dropout after Hinton et al.: each value survives training with probability 1 - rate.
+
+    The authors' code masks in training and multiplies by 1 - rate in testing; `inverted=True` divides by 1 - rate in
+    training and leaves testing alone, as PyTorch does. Both compute the same function when the weights that follow
+    differ by that factor: W (m * x) = W' (m * x / (1 - rate)) for W' = (1 - rate) W. Then dL/dW' = dL/dW / (1 - rate),
+    so equal training needs lr' = (1 - rate)^2 lr and lr' * decay' = lr * decay on these weights, started at W'.
+    """
+
+    def __init__(self, rate: float, inverted: bool = True) -> None:
+        super().__init__()
+        self.rate, self.inverted = rate, inverted
+
+    def forward(self, x: Tensor) -> Tensor:
+        keep = 1.0 - self.rate
+        if self.training:
+            masked = x * torch.empty_like(x).bernoulli_(keep)
+            return masked / keep if self.inverted else masked
+        return x if self.inverted else x * keep
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}, inverted={self.inverted}"
+
+
+class GlobalAveragePool(nn.Module):
+    """The paper's head (section 3.2): the logit of a class is the spatial mean of its map. N x K x H x W -> N x K."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3))
+
+
+class FullyConnected(nn.Module):
+    """The head that Table 5 puts in its place: all cells of all maps -> K logits, with or without dropout before it."""
+
+    def __init__(self, features: int, classes: int, dropout: Dropout | None = None) -> None:
+        super().__init__()
+        self.dropout = dropout or nn.Identity()
+        self.fc = nn.Linear(features, classes)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        logits: Tensor = self.fc(self.dropout(maps.flatten(1)))
+        return logits
+
+
+class LocallyConnected(nn.Module):
+    """A convolution whose weights are not shared between places (section 4.6's local connection layer).
+
+    N x C x S x S -> N x out x S x S for the one side S it was built for; `kernel` is odd and zero padded.
+    """
+
+    def __init__(self, channels: int, out: int, side: int, kernel: int) -> None:
+        super().__init__()
+        self.kernel, self.side = kernel, side
+        self.weight = nn.Parameter(torch.zeros(out, channels * kernel * kernel, side * side))
+        self.bias = nn.Parameter(torch.zeros(out, side * side))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != (self.side, self.side):
+            raise ValueError(f"a locally connected layer for {self.side} x {self.side} got {tuple(x.shape[2:])}")
+        patches = F.unfold(x, self.kernel, padding=self.kernel // 2)
+        out = torch.einsum("nkl,okl->nol", patches, self.weight) + self.bias
+        return out.reshape(len(x), -1, self.side, self.side)
+
+
+class Maxout(nn.Module):
+    """The maximum over groups of `pieces` neighbouring channels: N x (out * pieces) x ... -> N x out x ..."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), -1, self.pieces, *x.shape[2:]).amax(2)

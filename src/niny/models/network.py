@@ -1,0 +1,64 @@
+"""What all networks of the study share: two questions, class maps and logits, and how weights are drawn."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from niny.models.blocks import LocallyConnected
+
+WEIGHTED = (nn.Conv2d, nn.Linear, LocallyConnected)
+
+
+class Network(nn.Module):
+    """Named layers, then a head. `class_maps(x)` is what the layers make: N x classes x H x W; `net(x)` its logits.
+
+    `last_layers` names the layers whose learning rate the authors reduced: the one that makes the class maps, and with
+    a fully connected head that one too, since it is then the last.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module], head: nn.Module, last_layers: tuple[str, ...]) -> None:
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        self.head = head
+        self.layer_names = tuple(layers)
+        self.last_layers = last_layers
+
+    def class_maps(self, x: Tensor) -> Tensor:
+        """The maps the head reads: N x classes x H x W. With a GAP head their spatial mean is the logit, exactly."""
+        for name in self.layer_names:
+            x = getattr(self, name)(x)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.class_maps(x))
+        return logits
+
+
+def scaled(maps: int, width: float) -> int:
+    """A number of feature maps times `width`, to a multiple of 8 (vector units like that), at least 8."""
+    return maps if width == 1.0 else max(8, round(maps * width / 8) * 8)
+
+
+def fan_in(layer: nn.Module) -> int:
+    """How many inputs one output of a weighted layer sums over."""
+    assert isinstance(layer, WEIGHTED)
+    return layer.weight.shape[1] if isinstance(layer, LocallyConnected) else layer.weight[0].numel()
+
+
+@torch.no_grad()
+def initialise(net: nn.Module, init: str, std: float, seed: int) -> None:
+    """Draw all weights from N(0, std) (`normal`) or N(0, sqrt(2 / fan-in)) (`he`); biases become 0."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in net.modules():
+        if isinstance(layer, WEIGHTED):
+            spread = math.sqrt(2.0 / fan_in(layer)) if init == "he" else std
+            layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * spread)
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+
+def parameter_count(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())

@@ -1,0 +1,60 @@
+"""Trained weights as safetensors files: eight bytes of length, a JSON header, raw little-endian tensors.
+
+The format is written and read here in a few lines so that a bare machine needs nothing but numpy; the tests hold both
+directions against the safetensors library. Nothing in such a file can be executed.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from niny.errors import NinyError
+from niny.files import replacing
+
+DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
+MAX_HEADER = 1 << 20
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
+    """Write `state` as float16 with `about` as the file's metadata."""
+    header: dict[str, Any] = {"__metadata__": dict(about)}
+    blobs, offset = [], 0
+    for name, tensor in state.items():
+        blob = tensor.detach().cpu().to(torch.float16).contiguous().numpy().tobytes()
+        header[name] = {"dtype": "F16", "shape": list(tensor.shape), "data_offsets": [offset, offset + len(blob)]}
+        blobs.append(blob)
+        offset += len(blob)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as part:
+        part.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(blobs))
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(state as float32 tensors, metadata). A file that is cut short or no safetensors is a NinyError."""
+    try:
+        raw = path.read_bytes()
+        size = int.from_bytes(raw[:8], "little")
+        if len(raw) < 8 or size > min(MAX_HEADER, len(raw) - 8):
+            raise ValueError("the header does not fit in the file")
+        header = json.loads(raw[8 : 8 + size])
+        about = header.pop("__metadata__", {})
+        body = memoryview(raw)[8 + size :]
+        return {name: _tensor(body, entry) for name, entry in header.items()}, about
+    except OSError as error:
+        raise NinyError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NinyError(f"{path} is not a readable safetensors file: {error}") from None
+
+
+def _tensor(body: memoryview, entry: Mapping[str, Any]) -> Tensor:
+    start, end = entry["data_offsets"]
+    if not 0 <= start <= end <= len(body):
+        raise ValueError(f"a tensor lies outside the file ({start} to {end} of {len(body)} bytes)")
+    array = np.frombuffer(body[start:end], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return torch.from_numpy(array.astype(np.float32))
