@@ -1,0 +1,130 @@
+"""The study's statistics, on scipy and statsmodels. Errors and their differences are per cent points throughout.
+
+The paper gives one run per result. Whether that one number is at home among our runs is a question for the 95 %
+*prediction* interval of one more run; the t interval of the mean, which shrinks to nothing with more seeds, answers
+another one. Ablations are paired by seed and by test image. The sampling error of the test set is kept apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite, sqrt
+from statistics import fmean, stdev
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
+from statsmodels.stats.multitest import multipletests
+
+Interval = tuple[float, float]
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """n runs: the t interval of their mean, the prediction interval of one more; None where n is too small."""
+
+    n: int
+    mean: float | None = None
+    sd: float | None = None
+    interval: Interval | None = None
+    prediction: Interval | None = None
+
+
+def summarise(values: Sequence[float], level: float = LEVEL) -> Summary:
+    """Mean, standard deviation and the two intervals: m ± t s/sqrt(n) and m ± t s sqrt(1 + 1/n), t with n - 1 degrees.
+
+    No value: nothing but n = 0. One value: a mean without spread. Raises ValueError on a value that is not finite.
+    """
+    if not all(map(isfinite, values)):
+        raise ValueError(f"errors must be finite numbers, got {list(values)}")
+    n = len(values)
+    if n < 2:
+        return Summary(n, fmean(values) if n else None)
+    mean, sd = fmean(values), stdev(values)
+    t = float(stats.t.interval(level, n - 1)[1])
+    return Summary(n, mean, sd, _around(mean, t * sd / sqrt(n)), _around(mean, t * sd * sqrt(1 + 1 / n)))
+
+
+def _around(middle: float, half: float) -> Interval:
+    return middle - half, middle + half
+
+
+def wilson(wrong: int, images: int, level: float = LEVEL) -> Interval:
+    """Wilson's interval of an error measured on `images` test images, in per cent: the test set's sampling error."""
+    low, high = stats.binomtest(wrong, images).proportion_ci(level, method="wilson")
+    return 100 * float(low), 100 * float(high)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A against B, seed by seed. `difference` summarises A - B, so negative means that A errs less.
+
+    `outperforms` is the share of seeds in which A errs less, ties counting half (Bouthillier et al. 2021), with a
+    bootstrap interval over seeds; `p` is the two-sided t test's. What n does not allow is None.
+    """
+
+    difference: Summary
+    p: float | None
+    outperforms: float | None
+    outperforms_interval: Interval | None
+
+
+def paired(a: Mapping[int, float], b: Mapping[int, float], level: float = LEVEL, seed: int = 0) -> Paired:
+    """Compare the errors {seed: per cent} of two experiments on the seeds that both have.
+
+    The bootstrap draws from `seed`, so the same errors always give the same interval.
+    """
+    # Errors carry two decimals; without rounding, equal differences would differ by 1e-15 and pass for a spread.
+    differences = [round(a[k] - b[k], 9) for k in sorted(a.keys() & b.keys())]
+    summary = summarise(differences, level)
+    if summary.n == 0:
+        return Paired(summary, None, None, None)
+    wins = np.array([1.0 if d < 0 else 0.5 if d == 0 else 0.0 for d in differences])
+    return Paired(summary, _t_test(differences, summary), float(wins.mean()), _bootstrap(wins, level, seed))
+
+
+def _t_test(differences: Sequence[float], summary: Summary) -> float | None:
+    if summary.sd is None:
+        return None
+    if summary.sd == 0:  # the limit of the test; scipy gives nan and a warning
+        return 1.0 if summary.mean == 0 else 0.0
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def _bootstrap(values: NDArray[np.float64], level: float, seed: int) -> Interval | None:
+    if len(values) < 2:
+        return None
+    # Percentile, because the bias-corrected kind is undefined when one side wins in every seed.
+    rng = np.random.default_rng(seed)
+    result = stats.bootstrap((values,), np.mean, confidence_level=level, method="percentile", rng=rng)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Test images that only A, and only B, gets right, and the exact two-sided p value."""
+
+    only_a: int
+    only_b: int
+    p: float
+
+
+def mcnemar(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> McNemar:
+    """McNemar's exact test of two networks on the same images; `a`, `b` have shape [images], True where right.
+
+    It speaks of these two networks, not of the recipes that made them: training noise is `paired`'s business.
+    """
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f"need the same images twice, got shapes {a.shape} and {b.shape}")
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    result = exact_mcnemar([[0, only_a], [only_b, 0]], exact=True)
+    return McNemar(only_a, only_b, float(result.pvalue))
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Holm's adjusted p values of a family of comparisons, in the order given."""
+    if not p_values:
+        return ()
+    return tuple(float(p) for p in multipletests(p_values, method="holm")[1])
