@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from statsmodels.api import OLS
 
-from niny.evaluation.statistics import McNemar, Summary, holm, mcnemar, paired, summarise, wilson
+from niny.evaluation.statistics import McNemar, Summary, holm, mcnemar, paired, spread_ratio, summarise, wilson
 
 RUNS = [10.41, 10.12, 10.66, 10.35, 10.51]
 
@@ -121,3 +121,26 @@ def test_holm_steps_down_keeps_the_order_and_never_exceeds_one() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx((0.03, 0.06, 0.06))
     assert holm([0.9, 0.8]) == (1.0, 1.0)
     assert holm([]) == ()
+
+
+def test_spread_is_relative_and_swapping_the_sides_inverts_it() -> None:
+    rng = np.random.default_rng(3)
+    loose, tight = dict(enumerate(np.exp(rng.normal(0, 0.4, 20)))), dict(enumerate(np.exp(rng.normal(5, 0.1, 20))))
+    one, other = spread_ratio(loose, tight), spread_ratio(tight, loose)
+    assert one is not None
+    assert other is not None
+    assert one[0] == pytest.approx(4, rel=0.4)
+    assert (one[0] * other[0], one[1]) == pytest.approx((1.0, other[1]))
+    assert one[1] < 0.001
+
+
+def test_pitman_and_morgan_find_no_difference_where_there_is_none_in_95_of_100_studies() -> None:
+    rng = np.random.default_rng(4)
+    results = [spread_ratio(*(dict(enumerate(v)) for v in np.exp(rng.normal(size=(2, 8))))) for _ in range(1000)]
+    assert np.mean([r[1] < 0.05 for r in results if r]) == pytest.approx(0.05, abs=0.02)
+
+
+def test_spread_needs_three_seeds_and_some_spread() -> None:
+    assert spread_ratio({1: 1.0, 2: 2.0}, {1: 1.0, 2: 3.0}) is None
+    assert spread_ratio({1: 1.0, 2: 1.0, 3: 1.0}, {1: 1.0, 2: 3.0, 3: 2.0}) is None
+    assert spread_ratio({1: 0.0, 2: 1.0, 3: 2.0}, {1: 1.0, 2: 3.0, 3: 2.0}) is None

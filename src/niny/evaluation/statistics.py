@@ -128,3 +128,17 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     if not p_values:
         return ()
     return tuple(float(p) for p in multipletests(p_values, method="holm")[1])
+
+
+def spread_ratio(a: Mapping[int, float], b: Mapping[int, float]) -> tuple[float, float] | None:
+    """Relative spread of A over seeds divided by that of B, and Pitman and Morgan's p value for their being equal.
+
+    Spread is the standard deviation of logarithms, so that quantities of different size compare. The test correlates
+    sums with differences, seed by seed. None below three shared seeds, without spread, or for values not above zero.
+    """
+    seeds = sorted(a.keys() & b.keys())
+    values = np.array([[side[k] for k in seeds] for side in (a, b)])
+    if len(seeds) < 3 or np.ptp(values, axis=1).min() == 0 or values.min() <= 0:
+        return None
+    x, y = np.log(values)
+    return float(np.std(x) / np.std(y)), float(stats.pearsonr(x + y, x - y).pvalue)

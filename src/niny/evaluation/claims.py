@@ -1,0 +1,135 @@
+"""claims.yaml: the paper's claims and this study's predictions, each with a rule written before the runs.
+
+Verdicts are computed, never typed. A rule that has judged records is fixed: to change it, raise the claim's version.
+The verdict of the earlier version stays in the records, and the report shows both.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from niny import config
+from niny.errors import NinyError
+from niny.evaluation.rules import RULES, Results, Rule, Verdict
+
+JUDGED = ("supported", "refuted", "undecided")
+RECORDS = "results/*/tables/claims.json"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper (or, with origin "niny", this study) says, in our words, and the rule that tests it."""
+
+    id: str
+    version: int
+    origin: Literal["paper", "niny"]
+    place: str
+    says: str
+    refuted_by: str
+    rule: Rule
+
+
+def load_claims(path: Path) -> tuple[Claim, ...]:
+    """Read claims.yaml; anything unknown, missing, mistyped or doubled is a NinyError naming file, claim and key."""
+    raw = config.load_yaml(path)
+    if not isinstance(raw, dict) or list(raw) != ["claims"] or not isinstance(raw["claims"], list):
+        raise NinyError(f"{path.name}: expected one name, claims, with a list of claims")
+    claims = tuple(_claim(entry, f"{path.name}: claims[{i}]") for i, entry in enumerate(raw["claims"]))
+    ids = [claim.id for claim in claims]
+    if doubled := [name for name in ids if ids.count(name) > 1]:
+        raise NinyError(f"{path.name}: claim id {doubled[0]!r} stands twice: give each claim its own")
+    return claims
+
+
+def _claim(raw: Any, where: str) -> Claim:
+    if not isinstance(raw, dict) or "rule" not in raw:
+        raise NinyError(f"{where}: expected names with values, rule among them, got {raw!r:.60}")
+    where = f"{where} ({raw.get('id')})"
+    rest = {key: value for key, value in raw.items() if key != "rule"}
+    return config.read(Claim, rest, where, rule=_rule(raw["rule"], f"{where}.rule"))
+
+
+def _rule(raw: Any, where: str) -> Rule:
+    kind = raw.get("kind") if isinstance(raw, dict) else raw
+    if not isinstance(raw, dict) or not isinstance(kind, str) or kind not in RULES:
+        raise NinyError(f"{where}: unknown kind of rule {kind!r:.60}; known are {', '.join(RULES)}")
+    try:
+        return config.read(RULES[kind], {k: v for k, v in raw.items() if k != "kind"}, where)
+    except ValueError as error:  # a rule's own check of its arguments
+        raise NinyError(f"{where}.{error}") from None
+
+
+def judge(claims: Sequence[Claim], results: Results, evidence: bool) -> list[Verdict]:
+    """One verdict a claim, in order. Without evidence (a scale too small for the paper) numbers, but no judgement."""
+    verdicts = [claim.rule.judge(results) for claim in claims]
+    if evidence:
+        return verdicts
+    because = "this scale is too small to test the paper: the number is shown, not judged"
+    return [replace(verdict, status="not tested at this scale", because=because) for verdict in verdicts]
+
+
+def rule_digest(claim: Claim) -> str:
+    """Sixteen hex digits over the kind of the rule and all its arguments."""
+    kind = next(name for name, rule in RULES.items() if type(claim.rule) is rule)
+    return hashlib.sha256(json.dumps([kind, vars(claim.rule)], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def to_records(claims: Sequence[Claim], verdicts: Sequence[Verdict], earlier: Sequence[dict[str, Any]]) -> list[Any]:
+    """What tables/claims.json keeps: each verdict with id, version and digest, and `earlier` judged versions after it.
+
+    Raises NinyError where a rule has changed under a verdict of the same version.
+    """
+    check_unchanged(claims, earlier)
+    records = []
+    for claim, verdict in zip(claims, verdicts, strict=True):
+        entry = {"id": claim.id, "version": claim.version, "digest": rule_digest(claim)}
+        records.append(entry | dataclasses.asdict(verdict))
+        records += [old for old in earlier if old["id"] == claim.id and _outdated(old, claim)]
+    return records
+
+
+def _outdated(record: dict[str, Any], claim: Claim) -> bool:
+    return record["version"] < claim.version and record["status"] in JUDGED
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a tables/claims.json; none where there is no such file."""
+    if not path.is_file():
+        return []
+    damaged = NinyError(f"{path} is damaged: restore it from git, or delete it and make the tables again")
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise damaged from None
+    if not isinstance(records, list) or not all(map(_is_record, records)):
+        raise damaged
+    return records
+
+
+def _is_record(raw: Any) -> bool:
+    types = {"id": str, "version": int, "digest": str, "status": str}
+    return isinstance(raw, dict) and all(type(raw.get(name)) is kind for name, kind in types.items())
+
+
+def check_unchanged(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) -> None:
+    """Raises NinyError if a judged claim is gone, or its rule differs though its version does not."""
+    known = {claim.id: claim for claim in claims}
+    for record in records:
+        name, version = record["id"], record["version"]
+        if record["status"] not in JUDGED:
+            continue
+        if name not in known or known[name].version < version:
+            raise NinyError(f"claims.yaml: version {version} of claim {name!r} has been judged and is gone: restore it")
+        if known[name].version == version and rule_digest(known[name]) != record["digest"]:
+            raise NinyError(f"claims.yaml: the rule of claim {name!r} changed after it had judged: raise its version")
+
+
+def check_project(root: Path) -> None:
+    """`check_unchanged` for the claims of the project in `root` and the verdicts of all its scales."""
+    claims = load_claims(root / "claims.yaml")
+    for path in sorted(root.glob(RECORDS)):
+        check_unchanged(claims, read_records(path))
