@@ -1,5 +1,6 @@
-"""`jupyter lab --config=jupyter_server_config.py`: saving a notebook of notebooks/ keeps its canonical form."""
+"""`jupyter lab --config=jupyter_server_config.py`: saving a notebook of notebooks/ keeps its canonical form.
 
-from niny.notebooks import pre_save
+For an environment where niny is on the path but not installed: installing it does the same for every `jupyter lab`.
+"""
 
-c.ContentsManager.pre_save_hook = pre_save  # noqa: F821  (c is given by Jupyter)
+c.ServerApp.jpserver_extensions = {"niny.notebooks": True}  # noqa: F821  (c is given by Jupyter)

@@ -8,6 +8,7 @@ addresses, progress), so that the same code on the same machine gives the same b
 import ast
 import json
 import logging
+import os
 import re
 import sys
 import tempfile
@@ -35,8 +36,8 @@ from niny.files import write_text
 FORMAT: Any = nbformat  # annotated in part only, and mypy --strict lets nobody call the rest
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-# Sets print in the order of their hashes; and a shell's MPLBACKEND would hide the figures.
-KERNEL_ENVIRONMENT = {"PYTHONHASHSEED": "0", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+INLINE = "module://matplotlib_inline.backend_inline"
+PACKAGES = Path(__file__).parents[1]  # where this niny is imported from
 # The order is that in which a text from the command line is tried: `int | None` must see None before it sees an int.
 KINDS = {"None": NoneType, "bool": bool, "int": int, "float": float, "list": list, "str": str}
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -256,8 +257,18 @@ class ThisPython(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        # log level 40: on every start ipykernel warns that localhost is not encrypted
-        return KernelSpec(**get_kernel_dict(["--IPKernelApp.log_level=40"]), env=KERNEL_ENVIRONMENT)
+        # log level 50: ipykernel warns on every start that localhost is not encrypted, and of its own shutdown
+        return KernelSpec(**get_kernel_dict(["--IPKernelApp.log_level=50"]), env=_kernel_environment())
+
+
+def _kernel_environment() -> dict[str, str]:
+    # sets print in the order of their hashes, and a shell's MPLBACKEND would hide the figures
+    fixed = {"PYTHONHASHSEED": "0", "MPLBACKEND": INLINE}
+    if PACKAGES.name != "src":
+        return fixed
+    # a checkout that is not installed is on a path that the kernel, in its own folder, may not share
+    paths = [str(PACKAGES), os.environ.get("PYTHONPATH", "")]
+    return fixed | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def execute(source: Path, target: Path, parameters: Mapping[str, object]) -> None:
