@@ -389,6 +389,11 @@ def test_the_verdict_of_an_earlier_version_stays_beside_the_new_one(tmp_path: Pa
     assert again == both
 
 
+def test_an_earlier_version_that_never_judged_leaves_no_trace() -> None:
+    rule = PredictionInterval("a", 3, 10.41, 1.0)
+    assert [r["version"] for r in recorded(rule, 2, 10.4, earlier=recorded(rule, 1))] == [2]
+
+
 def test_any_argument_of_a_rule_changes_its_digest_and_nothing_else_does() -> None:
     one = claim(PredictionInterval("a", 3, 10.41, 1.0))
     assert rule_digest(one) == rule_digest(replace(one, says="Otherwise worded.", version=7))

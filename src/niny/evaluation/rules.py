@@ -182,7 +182,7 @@ class Ordering:
         )
         if any(step > 0 and known for step, known in zip(steps, sure, strict=True)):
             return "refuted", because
-        return "supported" if all(step < 0 for step in steps) and all(sure) else "undecided", because
+        return "supported" if all(sure) else "undecided", because
 
     def _paper(self, i: int) -> float | None:
         errors, (better, worse) = reported(), self.experiments[i : i + 2]
