@@ -2,4 +2,4 @@
 
 
 class NinyError(Exception):
-    """Something a user can mend: one line that names the thing and the remedy. The command line prints it and exits 1."""
+    """Something a user can mend, in one line: the thing and the remedy. The command line prints it and exits 1."""

