@@ -126,7 +126,7 @@ class Preprocessor:
     def load(cls, path: Path) -> "Preprocessor":
         """Read what `save` wrote. Raises NinyError for a file that is no such thing or is damaged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 stored = {name: file[name] for name in file.files}
             spec = DataSpec(**json.loads(str(stored.pop("spec"))))
             c, h, w = (int(n) for n in stored.pop("shape"))

