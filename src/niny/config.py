@@ -24,6 +24,18 @@ T = TypeVar("T")
 
 PARAMS = "params.yaml"
 PLAN = "plan.json"
+POSITIVE = {
+    "batch",
+    "channels",
+    "classes",
+    "evaluate_every",
+    "gcn_scale",
+    "lr",
+    "probe_images",
+    "seeds",
+    "size",
+    "width",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class Recipe:
     bias_lr: float = 2.0  # factor on lr for biases
     last_layer_lr: float = 0.1  # factor on lr for the layer that makes the class maps
     schedule: Literal["steps", "one_cycle"] = "steps"
-    warmup_steps: int = 0  # updates over which lr rises from 0
+    warmup_epochs: float = 0.0  # over which lr rises from 0
     order: Literal["file", "shuffled"] = "shuffled"
     inverted_dropout: bool = True
     label_smoothing: float = 0.0
@@ -221,13 +233,17 @@ def parse_params(raw: Any, where: str) -> Params:
 
 def _check_references(params: Params, where: str) -> None:
     for experiment in params.experiments.values():
+        at = f"{where}: experiments.{experiment.name}"
+        for field, options in (("dataset", params.datasets), ("recipe", params.recipes)):
+            if getattr(experiment, field) not in options:  # checked even where every scale puts another in its place
+                raise NinyError(f"{at}.{field}: unknown {field} {getattr(experiment, field)!r}")
         for scale in experiment.scales:
             if scale not in params.scales:
-                raise NinyError(f"{where}: experiments.{experiment.name}.scales: unknown scale {scale!r}")
+                raise NinyError(f"{at}.scales: unknown scale {scale!r}")
             try:
                 params.run(scale, experiment.name)
             except NinyError as error:
-                raise NinyError(f"{where}: experiments.{experiment.name} at scale {scale}: {error}") from None
+                raise NinyError(f"{at} at scale {scale}: {error}") from None
 
 
 def _entries(kind: type[T], raw: Any, where: str) -> dict[str, T]:
@@ -243,7 +259,10 @@ def read(kind: type[T], raw: Any, where: str, **given: Any) -> T:
     given = {name: value for name, value in given.items() if name in fields}
     required = {n for n, f in fields.items() if f.default is dataclasses.MISSING} - set(given)
     _expect_names(set(raw), set(fields) - set(given), required, where)
-    return kind(**given, **{name: _value(value, hints[name], f"{where}.{name}") for name, value in raw.items()})
+    values = {name: _value(value, hints[name], f"{where}.{name}") for name, value in raw.items()}
+    if zero := sorted(name for name in POSITIVE & set(values) if values[name] == 0):
+        raise NinyError(f"{where}.{zero[0]}: must be greater than 0")
+    return kind(**given, **values)
 
 
 def _expect_mapping(raw: Any, where: str) -> None:

@@ -66,10 +66,13 @@ class Dropout(nn.Module):
 
 
 class GlobalAveragePool(nn.Module):
-    """The paper's head (section 3.2): the logit of a class is the spatial mean of its map. N x K x H x W -> N x K."""
+    """The paper's head (section 3.2): the logit of a class is the spatial mean of its map. N x K x H x W -> N x K.
+
+    The mean of bfloat16 maps is float32: early in training the logits differ by less than bfloat16 can tell.
+    """
 
     def forward(self, maps: Tensor) -> Tensor:
-        return maps.mean((2, 3))
+        return maps.mean((2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
 
 
 class FullyConnected(nn.Module):

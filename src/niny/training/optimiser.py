@@ -40,7 +40,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     if recipe.schedule == "one_cycle":
         peak = 0.25 * total
         return recipe.lr * (step / peak if step < peak else (total - step) / (total - peak))
-    warm = min(1.0, (step + 1) / recipe.warmup_steps) if recipe.warmup_steps else 1.0
+    warm = min(1.0, (step + 1) / max(1.0, recipe.warmup_epochs * steps_per_epoch))
     return recipe.lr * warm * phase_factor(recipe, step // steps_per_epoch)
 
 

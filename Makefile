@@ -1,0 +1,33 @@
+# make study: the whole study at demo scale, from nothing to a report.   make test: every check, from nothing.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONUNBUFFERED := 1
+
+.PHONY: study test lab clean
+.DELETE_ON_ERROR:
+
+study: $(BIN)/.installed
+	@echo "niny: demo study; a second call runs only what changed"
+	@dvc repro --quiet report@demo
+	@niny summary --scale demo
+
+test: $(BIN)/.installed
+	ruff check
+	ruff format --check
+	mypy
+	pytest
+
+lab: $(BIN)/.installed
+	jupyter lab notebooks
+
+$(BIN)/.installed: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"niny needs Python 3.11 or newer, this is {v[0]}.{v[1]}: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@command -v git >/dev/null || { echo "niny needs git: install it and try again" >&2; exit 1; }
+	@echo "niny: installing into .venv (about two minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv build .niny

@@ -1,0 +1,134 @@
+"""params.yaml: what stands there is read, and nothing else is accepted."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from niny.cli import plan_text
+from niny.config import Params, load_params, load_yaml, parse_params, project_root
+from niny.errors import NinyError
+
+
+@pytest.fixture
+def raw() -> dict[str, Any]:
+    return copy.deepcopy(load_yaml(ROOT / "params.yaml"))
+
+
+def test_authors_recipe_is_the_translated_one(params: Params) -> None:
+    recipe = params.recipes["authors"]
+    assert (recipe.lr, recipe.last_layer_lr, recipe.bias_lr, recipe.weight_decay) == (0.1, 0.1, 2.0, 1e-4)
+    assert (recipe.momentum, recipe.batch, recipe.epochs) == (0.9, 128, 260)
+    assert (recipe.init, recipe.init_std, recipe.inverted_dropout, recipe.order) == ("normal", 0.05, False, "file")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        ("experiments.cifar10-nin.dropuot", 0.5, r"experiments\.cifar10-nin: unknown name 'dropuot'"),
+        ("experiments.cifar10-nin.dropout", "half", r"dropout: expected float, got 'half'"),
+        ("experiments.cifar10-nin.augment", "yes", r"augment: expected bool, got 'yes'"),
+        ("experiments.cifar10-nin.augment", 1, r"augment: expected bool, got 1"),
+        ("experiments.cifar10-nin.net", "resnet", r"net: expected one of .*nin_cifar.*, got 'resnet'"),
+        ("experiments.cifar10-nin.dataset", "imagenet", r"dataset: unknown dataset 'imagenet'"),
+        ("experiments.cifar10-nin.scales", ["huge"], r"unknown scale 'huge'"),
+        ("experiments.cifar10-nin.recipe", "secret", r"unknown recipe 'secret'"),
+        ("recipes.authors.lr", "1e-3", r"recipes\.authors\.lr: expected float, got '1e-3'"),
+        ("recipes.authors.lr", float("nan"), r"lr: expected float, got nan"),
+        ("recipes.authors.batch", -128, r"batch: must not be negative"),
+        ("recipes.authors.batch", True, r"batch: expected int, got True"),
+        ("recipes.authors.phases", [[200, 1.0, 3]], r"phases\[0\]: expected a list of 2"),
+        ("recipes.authors.phases", [], r"phases: expected a list"),
+        ("scales.demo.evaluate_every", 0, r"evaluate_every: must be greater than 0"),
+        ("scales.demo.seeds", 1.5, r"seeds: expected int, got 1.5"),
+        ("surprise", 1, r"unknown name 'surprise'"),
+    ],
+)
+def test_a_wrong_entry_is_refused_and_named(raw: dict[str, Any], path: str, value: Any, complaint: str) -> None:
+    *parents, name = path.split(".")
+    place = raw
+    for parent in parents:
+        place = place[parent]
+    place[name] = value
+    with pytest.raises(NinyError, match=complaint):
+        parse_params(raw, "params.yaml")
+
+
+def test_a_missing_entry_is_named(raw: dict[str, Any]) -> None:
+    del raw["recipes"]["authors"]["lr"]
+    with pytest.raises(NinyError, match=r"recipes\.authors: 'lr' is missing"):
+        parse_params(raw, "params.yaml")
+
+
+def test_a_doubled_key_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("root_seed: 1\nroot_seed: 2\n")
+    with pytest.raises(NinyError, match="root_seed stands twice"):
+        load_params(tmp_path)
+
+
+def test_broken_yaml_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("a: [1\nb: }")
+    with pytest.raises(NinyError) as error:
+        load_params(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_identity_of_a_run_changes_with_what_is_trained_and_with_nothing_else(raw: dict[str, Any]) -> None:
+    def digest() -> str:
+        return parse_params(raw, "params.yaml").run("demo", "cifar10-nin").digest
+
+    before = digest()
+    raw["experiments"]["cifar10-nin"]["title"] = "another title"
+    raw["scales"]["demo"]["seeds"] = 7
+    assert digest() == before
+    raw["recipes"]["robust"]["lr"] = 0.123
+    assert digest() != before
+
+
+def test_plan_is_derived_from_the_parameters(params: Params) -> None:
+    assert (ROOT / "plan.json").read_text() == plan_text(ROOT, params), "run `niny plan`"
+
+
+def test_a_machine_without_pyyaml_reads_the_same_parameters(params: Params) -> None:
+    code = (
+        "import sys; sys.modules['yaml'] = None\n"
+        "from pathlib import Path; from niny.config import load_params; print(load_params(Path(sys.argv[1])))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(params)
+
+
+def test_the_engine_imports_with_torch_and_numpy_alone() -> None:
+    heavy = [
+        "yaml",
+        "pandas",
+        "scipy",
+        "matplotlib",
+        "seaborn",
+        "captum",
+        "papermill",
+        "dvc",
+        "sklearn",
+        "PIL",
+        "nbformat",
+    ]
+    code = f"import sys\nfor m in {heavy}: sys.modules[m] = None\nimport niny.training, niny.cli, niny.models.caffe"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_outside_a_clone_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NINY_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NinyError, match="inside a clone"):
+        project_root()
+
+
+def test_smoke_covers_every_experiment_of_the_demo(params: Params) -> None:
+    smoke, demo = ({e.name for e in params.experiments_at(scale)} for scale in ("smoke", "demo"))
+    assert demo <= smoke
+    assert json.loads((ROOT / "plan.json").read_text())["plan"]["scales"][0] == "smoke"

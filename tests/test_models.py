@@ -1,0 +1,253 @@
+"""Networks: sizes, parameter counts, and that they are what the paper describes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from captum.attr import LayerActivation, LayerGradCam
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from niny.config import Params
+from niny.errors import NinyError
+from niny.models import (
+    Network,
+    build,
+    cnn,
+    initialise,
+    linear_cifar,
+    maxout,
+    nin_cifar,
+    nin_imagenet,
+    nin_mnist,
+    nin_svhn,
+    parameter_count,
+)
+from niny.models.blocks import Dropout, LocallyConnected, Maxout, MLPConv
+from niny.models.caffe import load_caffemodel, read_caffemodel
+from niny.models.weights import load_weights, save_weights
+
+SMALL = {"width": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("net", "count"),
+    [
+        (nin_cifar(), 966_986),
+        (nin_cifar(classes=100), 984_356),
+        (nin_svhn(), 1_986_026),
+        (nin_mnist(), 349_674),
+        (nin_imagenet(), 7_595_176),
+        (nin_cifar(head="fc"), 966_986 + 640 * 10 + 10),
+    ],
+)
+def test_parameter_counts_are_the_authors(net: Network, count: int) -> None:
+    assert parameter_count(net) == count
+
+
+@pytest.mark.parametrize(
+    ("net", "channels", "sides"), [(nin_cifar(**SMALL), 3, (32, 16, 8)), (nin_mnist(**SMALL), 1, (28, 14, 7))]
+)
+def test_feature_maps_halve_rounding_up(net: Network, channels: int, sides: tuple[int, ...]) -> None:
+    x, seen = torch.randn(2, channels, sides[0], sides[0]), []
+    for name in net.layer_names:
+        x = getattr(net, name)(x)
+        if name.startswith("mlpconv"):
+            seen.append(x.shape[-1])
+    assert tuple(seen) == sides
+
+
+def test_mlpconv_is_a_perceptron_slid_over_the_image() -> None:
+    block = MLPConv(3, [("a", 7), ("b", 6), ("c", 5)], kernel=5)
+    x = torch.randn(2, 3, 9, 9)
+    patches = F.unfold(x, 5, padding=2).transpose(1, 2)  # N x places x values
+    for name in "abc":
+        layer = getattr(block, name)
+        patches = F.relu(patches @ layer.weight.flatten(1).T + layer.bias)
+    torch.testing.assert_close(block(x), patches.transpose(1, 2).reshape(2, 5, 9, 9), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("net", [nin_cifar(**SMALL), nin_svhn(**SMALL), linear_cifar(**SMALL), cnn(**SMALL)])
+def test_class_maps_average_to_the_logits(net: Network) -> None:
+    initialise(net, "he", 0.0, 1)
+    x = torch.randn(4, 3, 32, 32)
+    net.eval()
+    assert torch.equal(net.class_maps(x).mean((2, 3)), net(x))
+
+
+@pytest.mark.parametrize("net", [nin_cifar(**SMALL), linear_cifar(**SMALL)])
+def test_larger_images_give_larger_maps(net: Network) -> None:
+    assert net.class_maps(torch.randn(1, 3, 96, 64)).shape == (1, 10, 24, 16)
+    assert net(torch.randn(1, 3, 96, 64)).shape == (1, 10)
+
+
+def test_a_local_layer_refuses_another_size() -> None:
+    with pytest.raises(ValueError, match="4 x 4"):
+        cnn(**SMALL)(torch.randn(1, 3, 64, 64))
+
+
+def test_a_local_layer_with_shared_weights_is_a_convolution() -> None:
+    layer, conv = LocallyConnected(3, 5, 6, 3), nn.Conv2d(3, 5, 3, padding=1)
+    layer.weight.data = conv.weight.data.flatten(1)[:, :, None].expand(-1, -1, 36).clone()
+    layer.bias.data = conv.bias.data[:, None].expand(-1, 36).clone()
+    x = torch.randn(2, 3, 6, 6)
+    torch.testing.assert_close(layer(x), conv(x), rtol=1e-4, atol=1e-5)
+
+
+def test_maxout_takes_the_largest_piece() -> None:
+    assert Maxout(2)(torch.tensor([[1.0, 3.0, 5.0, 4.0]])).tolist() == [[3.0, 5.0]]
+
+
+def test_the_maxout_network_says_that_it_has_no_class_maps() -> None:
+    net = maxout(width=0.1)
+    assert net(torch.randn(2, 3, 32, 32)).shape == (2, 10)
+    with pytest.raises(NinyError, match="no class maps"):
+        net.class_maps(torch.randn(2, 3, 32, 32))
+
+
+def test_dropout_conventions_compute_the_same_function_when_the_weights_are_scaled() -> None:
+    """W (m x) in training and W (x / 2) in testing, against W' (2 m x) and W' x with W' = W / 2."""
+    authors, inverted = Dropout(0.5, inverted=False), Dropout(0.5, inverted=True)
+    x, W = torch.randn(64, 30), torch.randn(30, 5, requires_grad=True)
+    half = (W / 2).detach().requires_grad_()
+    losses = []
+    for dropout, weight in ((authors, W), (inverted, half)):
+        torch.manual_seed(0)
+        y = dropout(x) @ weight
+        y.square().sum().backward()
+        losses.append(y)
+    torch.testing.assert_close(losses[0], losses[1])
+    # the gradient doubles, so a rate of a quarter moves W' by half of what the full rate moves W
+    torch.testing.assert_close(half.grad, 2 * W.grad)
+    torch.testing.assert_close(authors.eval()(x) @ W, inverted.eval()(x) @ half)
+
+
+def test_dropout_keeps_the_share_it_should() -> None:
+    kept = Dropout(0.2, inverted=False)(torch.ones(100_000))
+    assert abs(kept.mean().item() - 0.8) < 0.01
+
+
+@pytest.mark.parametrize(("init", "expected"), [("normal", 0.05), ("he", (2 / (3 * 25)) ** 0.5)])
+def test_weights_are_drawn_as_asked(init: str, expected: float) -> None:
+    net = nin_cifar()
+    initialise(net, init, 0.05, 3)
+    first = net.mlpconv1.conv1
+    assert abs(first.weight.std().item() / expected - 1) < 0.02
+    assert not first.bias.any()
+    again = nin_cifar()
+    initialise(again, init, 0.05, 3)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+
+
+def test_attribution_hooks_see_the_class_maps() -> None:
+    net = nin_cifar(**SMALL).eval()
+    initialise(net, "he", 0.0, 1)
+    x = torch.randn(3, 3, 32, 32)
+    maps = LayerActivation(net, net.mlpconv3.relu_cccp6).attribute(x)
+    assert torch.equal(maps, net.class_maps(x))
+    # at the layer that is pooled, Grad-CAM is the map itself: the gradient of a mean is 1/64 everywhere
+    cam = LayerGradCam(net, net.mlpconv3.relu_cccp6).attribute(x, target=4)
+    torch.testing.assert_close(64 * cam[:, 0], maps[:, 4], rtol=1e-5, atol=1e-6)
+
+
+def test_no_relu_works_in_place(params: Params) -> None:
+    for experiment in params.experiments_at("demo"):
+        net = build(params.run("demo", experiment.name))
+        assert not any(getattr(layer, "inplace", False) for layer in net.modules())
+
+
+# --- weights files ------------------------------------------------------------------------------------------------
+
+
+def some_state() -> dict[str, Tensor]:
+    net = nin_cifar(**SMALL)
+    initialise(net, "he", 0.0, 1)
+    return net.state_dict()
+
+
+def test_the_safetensors_library_reads_what_we_write(tmp_path: Path) -> None:
+    state = some_state()
+    save_weights(tmp_path / "w.safetensors", state, {"experiment": "x"})
+    with safe_open(str(tmp_path / "w.safetensors"), "pt") as file:
+        assert file.metadata() == {"experiment": "x"}
+        assert set(file.keys()) == set(state)
+        assert all(torch.equal(file.get_tensor(name), value.half()) for name, value in state.items())
+
+
+def test_we_read_what_the_safetensors_library_writes(tmp_path: Path) -> None:
+    state = {name: value.contiguous() for name, value in some_state().items()}
+    save_file(state, str(tmp_path / "w.safetensors"), {"scale": "demo"})
+    read, about = load_weights(tmp_path / "w.safetensors")
+    assert about == {"scale": "demo"}
+    assert all(torch.equal(read[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[:100],
+        lambda raw: raw[:-1000],
+        lambda raw: b"",
+        lambda raw: b"\xff" * 8 + raw[8:],
+        lambda raw: raw[:8] + b"x" * (len(raw) - 8),
+        lambda raw: raw.replace(b"F16", b"Z99"),
+    ],
+)
+def test_a_damaged_weights_file_is_refused(tmp_path: Path, damage: object) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, some_state(), {})
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    with pytest.raises(NinyError, match=r"w\.safetensors"):
+        load_weights(path)
+
+
+def caffe_message(number: int, body: bytes | int) -> bytes:
+    """One protobuf field, written by hand: the reader is tested against the format, not against itself."""
+
+    def varint(value: int) -> bytes:
+        out = b""
+        while value > 127:
+            out, value = out + bytes([value & 127 | 128]), value >> 7
+        return out + bytes([value])
+
+    if isinstance(body, int):
+        return varint(number << 3) + varint(body)
+    return varint(number << 3 | 2) + varint(len(body)) + body
+
+
+def caffemodel(weight: Tensor, name: str = "conv1", *, old: bool) -> bytes:
+    data = caffe_message(5, weight.numpy().tobytes())
+    if old:
+        shape = b"".join(caffe_message(i + 1, n) for i, n in enumerate(weight.shape))
+        layer = caffe_message(4, name.encode()) + caffe_message(6, shape + data)
+        return caffe_message(2, layer)
+    dims = caffe_message(7, caffe_message(1, bytes(weight.shape)))
+    return caffe_message(100, caffe_message(1, name.encode()) + caffe_message(7, dims + data))
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_caffe_blobs_come_out_as_they_went_in(tmp_path: Path, old: bool) -> None:
+    weight = torch.randn(4, 3, 5, 5)
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(caffe_message(1, b"a name") + caffemodel(weight, old=old))
+    assert torch.equal(read_caffemodel(path)["conv1"][0], weight)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"hello, this is no model", b"\xa2\x06\xff\xff\xff\xff\x7f", json.dumps({}).encode()]
+)
+def test_a_file_that_is_no_caffe_model_is_refused(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(raw)
+    with pytest.raises(NinyError, match=r"net\.caffemodel"):
+        read_caffemodel(path)
+
+
+def test_a_caffe_model_of_another_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(caffemodel(torch.randn(4, 3, 5, 5), old=True))
+    with pytest.raises(NinyError, match="conv1"):
+        load_caffemodel(nin_cifar(), path)

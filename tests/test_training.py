@@ -1,0 +1,240 @@
+"""Training: the authors' update, reproducible runs, resumption, collapse, records."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from niny.config import Params, Recipe, Run
+from niny.errors import NinyError
+from niny.models import initialise, nin_cifar
+from niny.training import Compute, choose_compute, train_experiment
+from niny.training import runs as runs_module
+from niny.training.checkpoint import load_checkpoint, save_checkpoint
+from niny.training.loop import batches, steps_per_epoch
+from niny.training.optimiser import learning_rate, make_optimiser, set_rate
+from niny.training.record import COLUMNS, code_digest, is_finished, read_metrics, seed_folder
+from niny.training.seeds import Seeds, derive
+from niny.training.weights_file import evaluate_file
+
+EXACT = Compute(torch.device("cpu"), torch.float32)
+CPU = torch.device("cpu")
+
+
+def silent(_: str) -> None:
+    """Progress that nobody reads."""
+
+
+@pytest.fixture
+def run(params: Params) -> Run:
+    return params.run("smoke", "cifar10-nin")
+
+
+def train(run: Run, root: Path, **options: Any) -> Path:
+    return train_experiment(run, root, seeds=[0], compute=EXACT, **{"say": silent} | options)[0]
+
+
+def test_a_step_is_the_authors_update(params: Params) -> None:
+    """inc = 0.9 inc + lr (g - decay w), w += inc, with the rates and decays of their parameter files."""
+    recipe = params.recipes["authors"]
+    net = nin_cifar(width=0.1)
+    initialise(net, "normal", 0.05, 1)
+    optimiser = make_optimiser(net, recipe)
+    expected = {name: (p.detach().clone(), torch.zeros_like(p)) for name, p in net.named_parameters()}
+    for step in range(3):
+        torch.manual_seed(step)
+        net(torch.randn(8, 3, 32, 32)).square().mean().backward()
+        for name, parameter in net.named_parameters():
+            lr = 0.01 if "cccp6" in name else 0.1
+            lr, decay = (2 * lr, 0.0) if name.endswith("bias") else (lr, 1e-4)
+            w, inc = expected[name]
+            inc = 0.9 * inc - lr * (parameter.grad + decay * w)
+            expected[name] = (w + inc, inc)
+        set_rate(optimiser, recipe.lr)
+        optimiser.step()
+        optimiser.zero_grad()
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(parameter.detach(), expected[name][0], rtol=1e-5, atol=1e-7)
+
+
+def test_the_rate_drops_twice_to_a_hundredth(params: Params) -> None:
+    recipe = params.recipes["authors"]
+    rates = [learning_rate(recipe, epoch * 395, 395) for epoch in (0, 199, 200, 229, 230, 259)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_warm_up_rises_in_a_line_to_the_rate(params: Params) -> None:
+    recipe = replace(params.recipes["robust"], lr=1.0, warmup_epochs=0.04)
+    assert [learning_rate(recipe, step, 100) for step in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+def test_one_cycle_rises_and_falls_to_nothing() -> None:
+    recipe = Recipe(init="he", lr=1.0, phases=((4, 1.0),), schedule="one_cycle")
+    rates = [learning_rate(recipe, step, 25) for step in range(100)]
+    assert rates[25] == 1.0
+    assert rates == [*sorted(rates[:25]), *sorted(rates[25:], reverse=True)]
+    assert rates[99] < 0.02
+
+
+def test_file_order_has_the_authors_395_updates(params: Params) -> None:
+    recipe = params.recipes["authors"]
+    parts = list(batches(50_000, recipe, 0, CPU))
+    assert len(parts) == steps_per_epoch(50_000, recipe) == 395
+    assert torch.equal(torch.cat(parts), torch.arange(50_000))
+    assert len(parts[78]) == 16
+
+
+def test_shuffled_order_shows_every_image_once_and_differs_by_seed(params: Params) -> None:
+    recipe = params.recipes["robust"]
+    first, second = (torch.cat(list(batches(1000, recipe, seed, CPU))) for seed in (1, 2))
+    assert torch.equal(first.sort().values, torch.arange(1000))
+    assert not torch.equal(first, second)
+    assert len(list(batches(1000, recipe, 1, CPU))) == steps_per_epoch(1000, recipe)
+
+
+def test_seeds_differ_by_every_key_and_not_by_experiment() -> None:
+    seeds = Seeds(1, 0)
+    numbers = {seeds.of(p, e) for p in ("init", "order", "masks", "augmentation") for e in range(5)}
+    numbers |= {Seeds(1, 1).of("init"), Seeds(2, 0).of("init"), Seeds(1, 0, 1).of("init")}
+    assert len(numbers) == 23
+    assert derive(1, "a", 2) == derive(1, "a", 2)
+
+
+def test_a_run_learns_and_leaves_a_whole_record(run: Run, project: Path) -> None:
+    folder = train(run, project)
+    metrics = read_metrics(folder)
+    assert metrics["test_error"] < 80  # chance is 90
+    assert not metrics["collapsed"]
+    with np.load(folder / "predictions.npz") as saved:
+        wrong = 100 * np.mean(saved["predicted"] != saved["label"])
+    assert wrong == pytest.approx(metrics["test_error"])
+    rows = list(csv.DictReader((folder / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert set(rows[0]) == set(COLUMNS)
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["torch"] == torch.__version__
+    assert environment["seeds"]["root"] == run.root_seed
+    assert not list(project.glob(".niny/checkpoints/**/*.ckpt"))
+
+
+def test_the_same_seed_gives_the_same_bits(run: Run, project: Path) -> None:
+    folder = train(run, project)
+    kept = {name: (folder / name).read_bytes() for name in ("weights.safetensors", "predictions.npz")}
+    errors = read_metrics(folder)["test_error"]
+    train(run, project, fresh=True)
+    assert all((folder / name).read_bytes() == content for name, content in kept.items())
+    assert read_metrics(folder)["test_error"] == errors
+
+
+def test_an_interrupted_run_ends_as_an_undisturbed_one(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (train(run, project) / "weights.safetensors").read_bytes()
+    shutil.rmtree(project / "results")
+    real = runs_module.one_epoch
+    with monkeypatch.context() as patch:
+        patch.setattr(runs_module, "one_epoch", stop_before(real, epoch=2))
+        with pytest.raises(KeyboardInterrupt):
+            train(run, project)
+    said: list[str] = []
+    folder = train(run, project, say=said.append)
+    assert any("goes on after epoch 2" in line for line in said)
+    assert (folder / "weights.safetensors").read_bytes() == whole
+
+
+def stop_before(real: Callable[..., Any], epoch: int) -> Callable[..., Any]:
+    def one_epoch(run: Run, net: Any, optimiser: Any, data: Any, at: int, *rest: Any) -> Any:
+        if at == epoch:
+            raise KeyboardInterrupt
+        return real(run, net, optimiser, data, at, *rest)
+
+    return one_epoch
+
+
+def test_a_finished_seed_is_not_trained_again(run: Run, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = train(run, project)
+    before = (folder / "metrics.json").stat().st_mtime_ns
+    said: list[str] = []
+    train(run, project, say=said.append)
+    assert "nothing to train" in said[0]
+    assert (folder / "metrics.json").stat().st_mtime_ns == before
+
+
+def test_a_record_counts_for_its_own_settings_and_code_only(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train(run, project)
+    assert is_finished(folder, run)
+    assert not is_finished(folder, replace(run, recipe=replace(run.recipe, lr=0.001)))
+    monkeypatch.setattr("niny.training.record.code_digest", lambda: "another")
+    assert not is_finished(folder, run)
+    assert is_finished(folder, replace(run, scale=replace(run.scale, keep_records=True)))
+
+
+def test_a_dead_network_is_recorded_as_collapsed_after_three_attempts(run: Run, project: Path) -> None:
+    hot = replace(run, recipe=replace(run.recipe, lr=1e4, warmup_epochs=0.0))
+    metrics = read_metrics(train(hot, project))
+    assert metrics["collapsed"]
+    assert [entry["attempt"] for entry in metrics["collapsed_attempts"]] == [0, 1, 2]
+    assert metrics["test_error"] > 80
+
+
+def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    save_checkpoint(path, {"epoch": 3, "weights": torch.ones(4)})
+    loaded = load_checkpoint(path)
+    assert loaded is not None
+    assert loaded["epoch"] == 3
+    raw = bytearray(path.read_bytes())
+    raw[-5] ^= 1
+    path.write_bytes(raw)
+    assert load_checkpoint(path) is None
+    assert load_checkpoint(tmp_path / "none.ckpt") is None
+
+
+def test_a_failure_while_writing_the_record_leaves_no_half_record(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("niny.training.record.write_environment", full)
+        with pytest.raises(OSError, match="No space"):
+            train(run, project)
+    folder = seed_folder(project, run, 0)
+    assert not is_finished(folder, run)
+    assert read_metrics(train(run, project))["epochs"] == 4
+
+
+def test_errors_of_a_weights_file_are_those_of_its_run(run: Run, project: Path, params: Params) -> None:
+    folder = train(run, project)
+    result = evaluate_file(params, folder / "weights.safetensors", params.datasets["digits"], project)
+    assert result.error == pytest.approx(read_metrics(folder)["weights_test_error"])
+
+
+def test_weights_of_another_size_are_refused_in_one_line(run: Run, project: Path, params: Params) -> None:
+    path = train(run, project) / "weights.safetensors"
+    narrower = replace(params, scales={**params.scales, "smoke": replace(run.scale, width=0.05)})
+    with pytest.raises(NinyError, match="does not fit") as error:
+        evaluate_file(narrower, path, params.datasets["digits"], project)
+    assert "\n" not in str(error.value)
+
+
+def test_devices_and_precisions_that_are_not_there_are_named() -> None:
+    with pytest.raises(NinyError, match="unknown device 'tpu'"):
+        choose_compute("tpu")
+    with pytest.raises(NinyError, match="unknown precision 'int8'"):
+        choose_compute(precision="int8")
+
+
+def test_code_digest_is_stable() -> None:
+    assert code_digest() == code_digest()
+    assert len(code_digest()) == 16
