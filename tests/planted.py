@@ -21,7 +21,9 @@ def study_params() -> Params:
     trial = replace(params.scales["smoke"], name="trial", dataset=None, phases=((6, 1.0),), recipe=None, seeds=1)
     full = Scale("full", "the paper's networks", True, 5, 1, 5000, phases=((200, 1.0), (60, 0.1)))
     experiments = {
-        name: replace(e, scales=(*e.scales, "trial", "full")) for name, e in params.experiments.items() if e.net != "nin_mnist"
+        name: replace(e, scales=(*e.scales, "trial", "full"))
+        for name, e in params.experiments.items()
+        if e.net != "nin_mnist"
     }
     return replace(params, scales={**params.scales, "trial": trial, "full": full}, experiments=experiments)
 
@@ -58,8 +60,9 @@ def plant(root: Path, run: Run, seed: int, error: float, **changes: Any) -> Path
     plant_history(folder / "history.csv", run.recipe.epochs, error)
     predicted = (np.arange(IMAGES) < round(error * IMAGES / 100)).astype(np.uint8)
     np.savez_compressed(folder / "predictions.npz", predicted=predicted, label=np.zeros(IMAGES, np.uint8))
-    machine = {"processor": "Known CPU", "gpu": None, "threads": 2, "precision": "bfloat16", "commit": "0123456789abcdef"}
-    write_json(folder / "environment.json", {**machine, "changed": False, "command": f"niny train {run.experiment.name}"})
+    machine = {"processor": "Known CPU", "gpu": None, "threads": 2, "precision": "bfloat16"}
+    origin = {"commit": "0123456789abcdef", "changed": False, "command": f"niny train {run.experiment.name}"}
+    write_json(folder / "environment.json", machine | origin)
     write_json(folder / "metrics.json", metrics | changes)
     return folder
 

@@ -1,0 +1,163 @@
+"""The report of one scale as a page that needs nothing but itself, and as a README for the forge.
+
+Figures are drawn into the page: SVG with its colours turned into the page's own, so that it follows light and dark,
+and PNG as data. Nothing on the page makes a browser ask the network for anything.
+"""
+
+import base64
+import re
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup, escape
+
+from niny.config import Params
+from niny.files import write_text
+from niny.report.article import Article, Image, Table, write_article
+from niny.report.study import load_study
+from niny.report.tables import NONE
+
+HERE = Path(__file__).parent
+INKS = {
+    "#1b1f24": "var(--ink)",
+    "#5b6570": "var(--muted)",
+    "#d5dbe1": "var(--line)",
+    "#ffffff": "none",
+    "#0072b2": "var(--blue)",
+    "#d55e00": "var(--orange)",
+}
+NUMBERS = {
+    "Paper %",
+    "Ours %",
+    "n",
+    "Paper",
+    "Ours",
+    "95 % interval",
+    "Epochs",
+    "Parameters",
+    "Forward, MFLOP/image",
+    "Training, PFLOP",
+    "Training time",
+    "Images/s",
+}
+CODES = {"Experiment", "Command", "Runs", "Score", "Not run"}
+PROSE = {"Claim", "The paper says", "Chosen here", "Source", "Effect of choosing otherwise"}
+WORDS = ("not run", "one run", "not rerun", "collapsed", "not measured", "no experiment", NONE)
+
+
+def write_report(params: Params, scale: str, root: Path) -> Path:
+    """Write results/<scale>/report.html and README.md from records, tables and figures; the path of the page."""
+    study = load_study(params, scale, root)
+    article = write_article(study)
+    write_text(study.folder / "README.md", to_markdown(article, study.folder))
+    write_text(study.folder / "report.html", to_html(article, study.folder, scale))
+    return study.folder / "report.html"
+
+
+def to_html(article: Article, folder: Path, scale: str) -> str:
+    """The page; `folder` holds the figures."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "inline": inline,
+        "kind": kind,
+        "cell": cell,
+        "stem": lambda name: Path(name).stem,
+        "drawing": lambda image: drawing(image, folder),
+    }
+    css = Markup((HERE / "page.css").read_text(encoding="utf-8"))
+    return environment.get_template("page.html").render(article=article, scale=scale, css=css) + "\n"
+
+
+def inline(text: str) -> Markup:
+    """Text with `code` between backticks."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def kind(column: str) -> str:
+    """How a column is set: figures to the right, names unbroken, sentences with room."""
+    if column in NUMBERS:
+        return "number"
+    return "code" if column in CODES else "prose" if column in PROSE else column.lower()
+
+
+def cell(value: str, column: str) -> Markup:
+    """A table cell: verdicts as pills, run folders as links, words in place of numbers set apart."""
+    first, _, rest = str(value).partition("\n")
+    small = Markup("<small>{}</small>").format(rest) if rest else Markup("")
+    if column == "Verdict" and first != NONE:
+        return Markup('<span class="pill {}">{}</span>').format(first.replace(" ", "-"), first) + small
+    if column == "Runs" and first.startswith("runs/"):
+        return Markup('<a href="{}/">{}</a>').format(first, first.removeprefix("runs/"))
+    if column in ("Experiment", "Command", "Score"):
+        return Markup("<code>{}</code>").format(first)
+    if first in WORDS:
+        return Markup('<span class="word">{}</span>').format(first) + small
+    return escape(first) + small
+
+
+def drawing(image: Image, folder: Path) -> Markup | None:
+    """The figure as part of the page, or None where it has not been made."""
+    path = folder / image.file
+    if not path.is_file():
+        return None
+    if path.suffix == ".svg":
+        return inline_svg(path.read_text(encoding="utf-8"), image.picture.name, image.picture.alt)
+    data = base64.b64encode(path.read_bytes()).decode()
+    return Markup('<img alt="{}" src="data:image/png;base64,{}">').format(image.picture.alt, data)
+
+
+def inline_svg(svg: str, name: str, alt: str) -> Markup:
+    """An SVG file as an element of a page: its own ids, the page's colours and fonts, and its description."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'(url\(|href=")#', rf"\g<1>#{name}-", svg)
+    svg = re.sub(r' width="[^"]*" height="[^"]*"', "", svg, count=1)
+    for ink, colour in INKS.items():
+        svg = svg.replace(ink, colour)
+    svg = svg.replace("'DejaVu Sans'", "var(--sans)")
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1).rstrip())
+
+
+def to_markdown(article: Article, folder: Path) -> str:
+    """The same article for the forge, with the figures beside it."""
+    parts = [f"# {article.title}", f"> **{article.label}.** {article.banner}."]
+    parts.append("\n".join(f"- {what}: **{number}**" for number, what in article.facts))
+    parts.append("[The same as one page](report.html), to be opened from disk.")
+    for section in article.sections:
+        parts += [f"## {section.title}", *section.words]
+        for item in section.items:
+            parts += _table(item, article) if isinstance(item, Table) else _image(item, article, folder)
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(item: Table, article: Article) -> list[str]:
+    lines: list[list[str]] = [
+        [*item.frame.columns],
+        ["--:" if kind(column) == "number" else "---" for column in item.frame.columns],
+    ]
+    lines += [[_plain(value, column) for column, value in row.items()] for row in item.frame.to_dict("records")]
+    caption = " ".join(filter(None, [f"**{item.title}.**", item.note, f"*{article.label}.*"]))
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    origin = f"Made by `{item.command}`; numbers in [{item.file}]({item.file}); {item.origin}."
+    return [caption, table, f"<sub>{origin}</sub>"]
+
+
+def _plain(value: str, column: object) -> str:
+    text = str(value).replace("|", "\\|").replace("\n", "<br>")
+    if column in ("Experiment", "Command", "Score"):
+        return f"`{text}`"
+    return f"[{text.removeprefix('runs/')}]({text})" if column == "Runs" and text.startswith("runs/") else text
+
+
+def _image(item: Image, article: Article, folder: Path) -> list[str]:
+    caption = f"**{item.picture.title}.** {item.picture.caption} *{article.label}.*"
+    if not (folder / item.file).is_file():
+        return [f"*Missing: `{item.file}` has not been made; run `{item.command}`.*", caption]
+    shown = f"![{item.picture.alt}]({item.file})"
+    return [shown, caption, f"<sub>Made by `{item.command}`; {item.origin}.</sub>"]

@@ -1,0 +1,84 @@
+"""All that a report speaks of, read once: the parameters, the runs of one scale, their results and the verdicts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from niny.config import Experiment, Params, Run, Scale
+from niny.evaluation.claims import Claim, judge, load_claims, read_records, to_records
+from niny.evaluation.results import load_results, run_table
+from niny.evaluation.rules import NOTHING, ExperimentResult
+from niny.evaluation.statistics import Summary, summarise
+
+REFERENCE = "cifar10-nin"  # the paper's own network; what it leaves open is varied one by one from here
+
+DATA_NAMES = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "svhn": "SVHN",
+    "mnist": "MNIST",
+    "digits": "scikit-learn's digits",
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """One scale of the study. `runs` is the run table; `verdicts` are the records of tables/claims.json."""
+
+    params: Params
+    scale: Scale
+    root: Path
+    runs: pd.DataFrame
+    results: Mapping[str, ExperimentResult]
+    claims: tuple[Claim, ...]
+    verdicts: list[dict[str, Any]]
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "results" / self.scale.name
+
+    @property
+    def experiments(self) -> list[Experiment]:
+        return self.params.experiments_at(self.scale.name)
+
+    def run(self, experiment: str) -> Run:
+        return self.params.run(self.scale.name, experiment)
+
+    def result(self, experiment: str | None) -> ExperimentResult:
+        """Empty where the experiment is none of this scale's."""
+        return self.results.get(experiment or "", NOTHING)
+
+    def errors(self, experiment: str | None) -> Summary:
+        """Test errors in per cent over the finished runs, collapsed ones left out."""
+        return summarise([*self.result(experiment).test_errors.values()])
+
+    def of(self, experiment: str | None, state: str | None = None) -> pd.DataFrame:
+        """The lines of the run table for one experiment, or those in one state."""
+        lines = self.runs[self.runs["experiment"] == experiment]
+        return lines if state is None else lines[lines["state"] == state]
+
+    def collapsed(self, experiment: str | None) -> int:
+        return len(self.of(experiment, "collapsed"))
+
+
+def load_study(params: Params, scale: str, root: Path) -> Study:
+    """Read the records of a scale and judge the claims. Raises NinyError where a record or claims.yaml is damaged."""
+    at = params.scale(scale)
+    results = load_results(params, scale, root)
+    claims = load_claims(root / "claims.yaml")
+    earlier = read_records(root / "results" / scale / "tables" / "claims.json")
+    verdicts = to_records(claims, judge(claims, results, at.evidence), earlier)
+    return Study(params, at, root, run_table(params, scale, root), results, claims, verdicts)
+
+
+def scale_label(scale: Scale) -> str:
+    """What every banner, caption and figure says of the scale."""
+    name = f"{scale.name.capitalize()} scale"
+    return f"{name}: held against the paper" if scale.evidence else f"{name}: not a reproduction of the paper"
+
+
+def data_name(name: str) -> str:
+    return DATA_NAMES.get(name, name)

@@ -1,0 +1,370 @@
+"""The paper's tables 1 to 5 and the errors in its text, beside ours; claims, costs, open choices, and what is missing.
+
+Cells are text, ready for a page: "one run" and "not run" are words, and no cell is empty. The 95 % interval is that
+of one more run, by which the verdict on a single number of the paper is reached; the interval of the mean, and the
+sampling error of the test set, are columns of `errors.csv` and `runs.csv`, which hold numbers.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from niny.config import Params
+from niny.evaluation.rules import PredictionInterval
+from niny.evaluation.statistics import Interval, paired, wilson
+from niny.files import write_json, write_text
+from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
+from niny.report.study import REFERENCE, Study, load_study
+
+NONE = "–"  # a cell to which the question does not apply
+NOT_TESTED = "not tested at this scale"
+
+
+def write_tables(params: Params, scale: str, root: Path) -> list[Path]:
+    """Write results/<scale>/tables/*.csv and claims.json from the records; the paths written."""
+    study = load_study(params, scale, root)
+    folder = study.folder / "tables"
+    paths = []
+    for name, frame in all_tables(study).items():
+        write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+        paths.append(folder / f"{name}.csv")
+    write_json(folder / "claims.json", study.verdicts)
+    return [*paths, folder / "claims.json"]
+
+
+def all_tables(study: Study) -> dict[str, pd.DataFrame]:
+    """Every table by the name of its file."""
+    return {table_name(part): paper_table(study, part) for part in TABLES + TEXT} | {
+        "claims": claims_table(study),
+        "errors": errors_table(study),
+        "runs": study.runs.assign(**_wilson(study.runs)),
+        "map-scores": scores_table(study),
+        "open-choices": choices_table(study),
+        "cost": cost_table(study),
+        "missing": missing_table(study),
+        "reproduce": reproduce_table(study),
+    }
+
+
+def table_name(part: Results) -> str:
+    return part.place.lower().replace(" ", "-").replace(".", "-")
+
+
+def paper_table(study: Study, part: Results) -> pd.DataFrame:
+    """One table of the paper, every row of it, with our columns beside."""
+    return pd.DataFrame([_paper_row(study, row) for row in part.rows])
+
+
+def _paper_row(study: Study, row: Row) -> dict[str, str]:
+    return {
+        "Method": f"{row.method} {row.source}".strip(),
+        "Paper %": f"{row.error:.2f}",
+        "Ours %": ours(study, row.experiment),
+        "n": count(study, row.experiment) if row.experiment else NONE,
+        "95 % interval": spread(study, row.experiment) if row.experiment else NONE,
+        "Verdict": verdict(study, row.experiment),
+        "Runs": folder_of(study, row.experiment),
+    }
+
+
+def ours(study: Study, experiment: str | None) -> str:
+    """Mean ± standard deviation, a single run's error, or why there is none."""
+    if experiment is None:
+        return "not rerun"
+    summary = study.errors(experiment)
+    if summary.mean is None:
+        return "collapsed" if study.collapsed(experiment) else "not run"
+    return f"{summary.mean:.2f}" if summary.sd is None else f"{summary.mean:.2f} ± {summary.sd:.2f}"
+
+
+def count(study: Study, experiment: str | None) -> str:
+    """How many runs a number is made of, and how many collapsed beside them."""
+    n, collapsed = study.errors(experiment).n, study.collapsed(experiment)
+    return f"{n} (+{collapsed} collapsed)" if collapsed else str(n)
+
+
+def spread(study: Study, experiment: str) -> str:
+    """The prediction interval, or the words for one run and for none."""
+    summary = study.errors(experiment)
+    if summary.prediction is not None:
+        return between(summary.prediction)
+    return "one run" if summary.n == 1 else ours(study, experiment)
+
+
+def between(interval: Interval, form: str = ".2f") -> str:
+    return f"{interval[0]:{form}} to {interval[1]:{form}}"
+
+
+def verdict(study: Study, experiment: str | None) -> str:
+    """The status of the claim that the paper's number for this experiment is at home among our runs."""
+    if experiment is None:
+        return NONE
+    if not study.scale.evidence:
+        return NOT_TESTED
+    for claim, record in zip(study.claims, _current(study), strict=True):
+        if isinstance(claim.rule, PredictionInterval) and claim.rule.experiment == experiment:
+            return str(record["status"])
+    return "no claim"
+
+
+def _current(study: Study) -> list[dict[str, Any]]:
+    """The verdicts under the present rules, one a claim and in order, without those of earlier versions."""
+    versions = {claim.id: claim.version for claim in study.claims}
+    return [record for record in study.verdicts if record["version"] == versions[record["id"]]]
+
+
+def folder_of(study: Study, experiment: str | None) -> str:
+    """The run folder, relative to the report's, where there is one."""
+    return f"runs/{experiment}" if len(study.of(experiment)) else NONE
+
+
+def claims_table(study: Study) -> pd.DataFrame:
+    """Every claim with its verdict, those under earlier versions of a rule after the present one."""
+    claims = {claim.id: claim for claim in study.claims}
+    rows = []
+    for record in study.verdicts:
+        claim = claims[record["id"]]
+        old = record["version"] < claim.version
+        rows.append(
+            {
+                "Claim": f"{claim.id} (version {record['version']}, replaced)" if old else claim.id,
+                "Place": claim.place,
+                "What it says": claim.says,
+                "Paper": number(record["paper"]),
+                "Ours": number(record["ours"]) if record["n"] or record["ours"] is not None else "not run",
+                "n": str(record["n"]),
+                "95 % interval": _interval(record),
+                "Verdict": record["status"],
+                "Why": record["because"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def number(value: float | None) -> str:
+    """Two decimals, or three digits of what is smaller than one."""
+    if value is None:
+        return NONE
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def _interval(record: dict[str, Any]) -> str:
+    if record["interval"] is not None:
+        return " to ".join(map(number, record["interval"]))
+    return {0: "not run", 1: "one run"}.get(record["n"], NONE)
+
+
+def errors_table(study: Study) -> pd.DataFrame:
+    """Numbers of every experiment of the scale: means, spreads and both intervals, in per cent."""
+    return pd.DataFrame([_error_row(study, experiment.name) for experiment in study.experiments])
+
+
+def _error_row(study: Study, experiment: str) -> dict[str, Any]:
+    summary, train = study.errors(experiment), [*study.result(experiment).train_errors.values()]
+    low, high = summary.interval or (None, None)
+    next_low, next_high = summary.prediction or (None, None)
+    return {
+        "experiment": experiment,
+        "n": summary.n,
+        "collapsed": study.collapsed(experiment),
+        "test_error": summary.mean,
+        "sd": summary.sd,
+        "mean_low": low,
+        "mean_high": high,
+        "next_run_low": next_low,
+        "next_run_high": next_high,
+        "train_error": sum(train) / len(train) if train else None,
+        "paper": reported().get(experiment),
+    }
+
+
+def _wilson(runs: pd.DataFrame) -> dict[str, list[float]]:
+    """Sampling error of the test set for each run: Wilson's 95 % interval, in per cent."""
+    bounds = [
+        wilson(round(error * images / 100), int(images))
+        for error, images in zip(runs["test_error"], runs["test_images"], strict=True)
+    ]
+    return {"wilson_low": [low for low, _ in bounds], "wilson_high": [high for _, high in bounds]}
+
+
+def scores_table(study: Study) -> pd.DataFrame:
+    """A line for each score of the class maps, a column for each experiment that has any."""
+    scored = {e.name: study.result(e.name).maps for e in study.experiments if study.result(e.name).maps}
+    names = sorted({name for scores in scored.values() for name in scores})
+    return pd.DataFrame(
+        [
+            {"Score": name} | {experiment: _score(scores, name) for experiment, scores in scored.items()}
+            for name in names
+        ],
+        columns=["Score", *scored],
+    )
+
+
+def _score(scores: Any, name: str) -> str:
+    if name not in scores:
+        return "not measured"
+    value, interval = number(scores[name].value), scores[name].interval
+    return value if interval is None else f"{value} ({' to '.join(map(number, interval))})"
+
+
+def choices_table(study: Study) -> pd.DataFrame:
+    """What the paper leaves open, the choice made here, and the effect of the other choice where it was measured."""
+    return pd.DataFrame(
+        [
+            {
+                "Left open": choice.item,
+                "The paper says": choice.paper,
+                "Chosen here": choice.ours,
+                "Source": choice.source,
+                "Effect of choosing otherwise": _effects(study, choice),
+            }
+            for choice in OPEN_CHOICES
+        ]
+    )
+
+
+def _effects(study: Study, choice: OpenChoice) -> str:
+    return "; ".join(_effect(study, name) for name in choice.experiments) or "no experiment"
+
+
+def _effect(study: Study, experiment: str) -> str:
+    """The test error of a variant less that of the reference, seed by seed, in points."""
+    pair = paired(study.result(experiment).test_errors, study.result(REFERENCE).test_errors).difference
+    collapsed = f", {study.collapsed(experiment)} collapsed" if study.collapsed(experiment) else ""
+    if pair.mean is None:
+        return f"{experiment}: {'collapsed' if collapsed else 'not run'}"
+    how_sure = "one run" if pair.interval is None else f"{between(pair.interval, '+.2f')}, n = {pair.n}"
+    return f"{experiment}: {pair.mean:+.2f} points ({how_sure}{collapsed})"
+
+
+def cost_table(study: Study) -> pd.DataFrame:
+    """What each experiment took. A training step is counted as three forward passes, the usual estimate."""
+    return pd.DataFrame([_cost_row(study, experiment.name) for experiment in study.experiments])
+
+
+def _cost_row(study: Study, experiment: str) -> dict[str, str]:
+    runs = study.of(experiment)
+    known = len(runs) > 0
+    return {
+        "Experiment": experiment,
+        "Runs": str(len(runs)),
+        "Epochs": distinct(runs["epochs"]),
+        "Parameters": distinct(f"{n:,}" for n in runs["parameters"]),
+        "Forward, MFLOP/image": distinct(f"{n / 1e6:,.1f}" for n in runs["forward_flops_per_image"]),
+        "Training, PFLOP": f"{training_flops(runs) / 1e15:.3g}" if known else "not run",
+        "Training time": duration(runs["training_seconds"].sum()) if known else "not run",
+        "Images/s": f"{runs['images_per_second'].median():,.0f}" if known else "not run",
+        "Energy": energy(runs),
+        "Precision": distinct(runs["precision"]),
+        "Hardware": distinct(hardware(runs)),
+    }
+
+
+def training_flops(runs: pd.DataFrame) -> float:
+    return float((3 * runs["forward_flops_per_image"] * runs["train_images"] * runs["epochs"]).sum())
+
+
+def energy(runs: pd.DataFrame) -> str:
+    """Kilojoules where every run measured them."""
+    if not len(runs):
+        return "not run"
+    return "not measured" if runs["energy_joules"].isna().any() else f"{runs['energy_joules'].sum() / 1e3:,.0f} kJ"
+
+
+def hardware(runs: pd.DataFrame) -> list[str]:
+    return [
+        f"{processor}, {threads} threads" if pd.isna(gpu) else str(gpu)
+        for processor, threads, gpu in zip(runs["processor"], runs["threads"], runs["gpu"], strict=True)
+    ]
+
+
+def distinct(values: Iterable[Any]) -> str:
+    """The different values in order of appearance, or that there are none."""
+    return ", ".join(dict.fromkeys(str(value) for value in values)) or "not run"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 48 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.0f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def missing_table(study: Study) -> pd.DataFrame:
+    """What the paper measured, or this study set out to, and is not recorded at this scale, with the reason."""
+    wanted = dict.fromkeys([*reported(), *study.params.experiments])
+    rows = [{"Not run": name, "Why": why} for name in wanted if (why := _missing(study, name))]
+    literature = sum(row.experiment is None for part in TABLES for row in part.rows)
+    rows.append({"Not run": f"{literature} rows of tables 1 to 4", "Why": "results of others, which the paper quotes"})
+    return pd.DataFrame(rows)
+
+
+def _missing(study: Study, experiment: str) -> str:
+    if experiment not in study.params.experiments:
+        return "params.yaml has no such experiment yet"
+    if experiment not in study.results:
+        return f"not part of scale {study.scale.name}"
+    recorded, wanted = len(study.of(experiment)), study.scale.seeds
+    stale = len(study.of(experiment, "other settings"))
+    if stale:
+        return f"{stale} of {recorded} records were made with other settings: train again"
+    return "" if recorded >= wanted else f"{recorded} of {wanted} seeds recorded"
+
+
+def reproduce_table(study: Study) -> pd.DataFrame:
+    """For each experiment the command that makes its runs, where they lie, and the commit they were made at."""
+    return pd.DataFrame(
+        [
+            {
+                "Experiment": experiment.name,
+                "Command": f"niny train {experiment.name} --scale {study.scale.name}",
+                "Recorded": f"{len(study.of(experiment.name))} of {study.scale.seeds} seeds",
+                "Runs": folder_of(study, experiment.name),
+                "Commit": distinct(commits(study.of(experiment.name))),
+            }
+            for experiment in study.experiments
+        ]
+    )
+
+
+def commits(runs: pd.DataFrame) -> list[str]:
+    """Short names of the commits, and whether the code differed from them when the run was made."""
+    return [
+        "no commit" if pd.isna(commit) else f"{commit[:10]}{' with changes' if changed else ''}"
+        for commit, changed in zip(runs["commit"], runs["changed"], strict=True)
+    ]
+
+
+def summary(params: Params, scale: str, root: Path) -> str:
+    """The short table for a terminal: errors in per cent beside the paper's, speed, and where the report lies."""
+    study = load_study(params, scale, root)
+    header = ("experiment", "error %", "paper %", "train %", "images/s")
+    rows = [header, *(_summary_row(study, experiment.name) for experiment in study.experiments)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    lines = ["  ".join(_padded(row, widths)) for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    if not study.scale.evidence:
+        lines.append(f"\nScale {scale} is too small to test the paper: its numbers are shown beside, not judged.")
+    return "\n".join([*lines, f"Report: {os.path.relpath(study.folder / 'report.html', Path.cwd())}"])
+
+
+def _summary_row(study: Study, experiment: str) -> tuple[str, ...]:
+    paper, row = reported().get(experiment), _error_row(study, experiment)
+    runs = study.of(experiment)
+    return (
+        experiment,
+        ours(study, experiment),
+        f"{paper:.2f}" if paper is not None else "not in it",
+        f"{row['train_error']:.2f}" if row["train_error"] is not None else NONE,
+        f"{runs['images_per_second'].median():,.0f}" if len(runs) else NONE,
+    )
+
+
+def _padded(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]

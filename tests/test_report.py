@@ -1,0 +1,245 @@
+"""Report: every number comes from records, what is missing looks missing, and the page needs nothing but itself."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from planted import plant, project, study_params
+
+from niny.evaluation.claims import load_claims
+from niny.paper import TABLES, TEXT
+from niny.report import summary, write_figures, write_report, write_tables
+from niny.report.figures import measured
+from niny.report.study import load_study
+from niny.report.tables import NOT_TESTED, all_tables, duration, paper_table
+
+PARAMS = study_params()
+ERRORS = (10.2, 10.3, 10.4, 10.5, 10.6)
+TABLE_5 = TABLES[4]
+GAP, FC = "mlpconv + Global Average Pooling", "mlpconv + Fully Connected"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return project(tmp_path / "project")
+
+
+def plant_all(root: Path, scale: str, errors: tuple[float, ...], experiment: str = "cifar10-nin") -> None:
+    for seed, error in enumerate(errors):
+        plant(root, PARAMS.run(scale, experiment), seed, error)
+
+
+def row(root: Path, scale: str, method: str) -> dict[str, str]:
+    frame = paper_table(load_study(PARAMS, scale, root), TABLE_5)
+    cells: dict[str, str] = frame.set_index("Method").loc[method].to_dict()
+    return cells
+
+
+def write_all(root: Path, scale: str) -> dict[str, bytes]:
+    write_tables(PARAMS, scale, root)
+    write_figures(PARAMS, scale, root)
+    write_report(PARAMS, scale, root)
+    folder = root / "results" / scale
+    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and "runs" not in f.relative_to(folder).parts]
+    return {str(f.relative_to(folder)): f.read_bytes() for f in files}
+
+
+# Tables
+
+
+def test_no_run_one_run_and_five_runs_are_told_apart(root: Path) -> None:
+    plant_all(root, "full", ERRORS)
+    plant_all(root, "full", (11.5,), "cifar10-nin-fc")
+    five, one = row(root, "full", GAP), row(root, "full", FC)
+    none = row(root, "full", "mlpconv + Fully Connected + Dropout")
+    assert (five["Ours %"], five["n"], five["95 % interval"]) == ("10.40 ± 0.16", "5", "9.92 to 10.88")
+    assert (one["Ours %"], one["n"], one["95 % interval"]) == ("11.50", "1", "one run")
+    assert (none["Ours %"], none["n"], none["95 % interval"], none["Runs"]) == ("not run", "0", "not run", "–")
+    assert [r["Verdict"] for r in (five, one, none)] == ["supported", "undecided", "not run"]
+
+
+def test_a_changed_record_changes_the_table(root: Path) -> None:
+    plant_all(root, "full", ERRORS)
+    plant(root, PARAMS.run("full", "cifar10-nin"), 4, 12.6)
+    assert row(root, "full", GAP)["Ours %"] == "10.80 ± 1.01"
+
+
+def test_collapsed_runs_are_counted_beside_n(root: Path) -> None:
+    plant_all(root, "full", ERRORS[:4])
+    plant(root, PARAMS.run("full", "cifar10-nin"), 4, 90.0, collapsed=True)
+    plant(root, PARAMS.run("full", "cifar10-nin-fc"), 0, 90.0, collapsed=True)
+    assert row(root, "full", GAP)["n"] == "4 (+1 collapsed)"
+    assert row(root, "full", FC)["Ours %"] == row(root, "full", FC)["95 % interval"] == "collapsed"
+
+
+def test_a_scale_without_evidence_reaches_no_verdict(root: Path) -> None:
+    plant_all(root, "trial", ERRORS)
+    study = load_study(PARAMS, "trial", root)
+    assert row(root, "trial", GAP)["Verdict"] == NOT_TESTED
+    assert {record["status"] for record in study.verdicts} == {NOT_TESTED}
+
+
+@pytest.mark.parametrize("part", TABLES + TEXT, ids=lambda part: part.place)
+def test_every_row_of_the_paper_is_kept_and_no_cell_is_empty(root: Path, part: object) -> None:
+    frames = all_tables(load_study(PARAMS, "full", root))
+    frame = frames[part.place.lower().replace(" ", "-").replace(".", "-")]  # type: ignore[attr-defined]
+    assert frame["Paper %"].to_list() == [f"{r.error:.2f}" for r in part.rows]  # type: ignore[attr-defined]
+    assert frame.map(bool).all(axis=None)
+
+
+def test_the_written_claims_are_those_of_the_project_and_are_read_again(root: Path) -> None:
+    plant_all(root, "full", ERRORS)
+    first = write_all(root, "full")["tables/claims.json"]
+    assert write_all(root, "full")["tables/claims.json"] == first
+    frame = pd.read_csv(root / "results/full/tables/claims.csv").set_index("Claim")
+    assert list(frame.index) == [claim.id for claim in load_claims(root / "claims.yaml")]
+    assert frame.loc["table1-nin", ["Paper", "Ours", "Verdict"]].to_list() == ["10.41", "10.40", "supported"]
+
+
+def test_the_effect_of_an_open_choice_is_paired_by_seed(root: Path) -> None:
+    variant = "cifar10-nin-avgpool"
+    other = replace(PARAMS.experiments["cifar10-nin"], name=variant, pool2="average")
+    params = replace(PARAMS, experiments={**PARAMS.experiments, variant: other})
+    plant_all(root, "full", ERRORS)
+    for seed, error in enumerate(ERRORS):
+        plant(root, params.run("full", variant), seed, round(error + 0.5, 2))
+    effects = all_tables(load_study(params, "full", root))["open-choices"]["Effect of choosing otherwise"]
+    assert effects[0] == f"{variant}: +0.50 points (+0.50 to +0.50, n = 5)"
+
+
+def test_what_is_missing_is_listed_with_its_reason(root: Path) -> None:
+    plant_all(root, "full", ERRORS[:3])
+    plant_all(root, "full", ERRORS, "cifar10-nin-fc")
+    experiments = {name: e for name, e in PARAMS.experiments.items() if name != "svhn-nin"}
+    experiments["cifar10-nin-fc-dropout"] = replace(experiments["cifar10-nin-fc-dropout"], scales=("trial",))
+    params = replace(PARAMS, experiments=experiments)
+    missing = all_tables(load_study(params, "full", root))["missing"].set_index("Not run")["Why"]
+    assert missing["cifar10-nin"] == "3 of 5 seeds recorded"
+    assert missing["cifar10-cnn-gap"] == "0 of 5 seeds recorded"
+    assert "cifar10-nin-fc" not in missing
+    assert missing["cifar10-nin-fc-dropout"] == "not part of scale full"
+    assert missing["svhn-nin"] == "params.yaml has no such experiment yet"
+
+
+def test_costs_add_up(root: Path) -> None:
+    plant_all(root, "full", ERRORS[:2])
+    cost = all_tables(load_study(PARAMS, "full", root))["cost"].set_index("Experiment").loc["cifar10-nin"]
+    assert cost["Training time"] == "14 h 26 min"  # 2 runs of 260 epochs of 100 s
+    assert cost["Training, PFLOP"] == f"{2 * 3 * 445e6 * 50_000 * 260 / 1e15:.3g}"
+    assert cost["Energy"] == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (3599.6, "1 h 00 min"), (7500, "2 h 05 min")],
+)
+def test_durations_read_as_people_say_them(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+# Figures
+
+
+def test_a_mean_curve_holds_only_epochs_that_every_run_measured() -> None:
+    rows = {0: [{"epoch": 1.0, "e": 4.0}, {"epoch": 2.0, "e": 2.0}], 1: [{"epoch": 1.0, "e": 6.0}, {"epoch": 2.0}]}
+    assert measured(rows, "e") == {1: [4.0, 6.0]}
+
+
+@pytest.mark.parametrize("scale", ["trial", "full"])
+def test_the_same_records_give_the_same_bytes(root: Path, scale: str) -> None:
+    plant_all(root, scale, ERRORS)
+    plant_all(root, scale, (12.0,), "cifar10-nin-nodropout")
+    assert write_all(root, scale) == write_all(root, scale)
+
+
+def test_curves_as_long_as_the_papers_are_laid_over_them_and_shorter_ones_beside(root: Path) -> None:
+    for scale, title in (("full", "Training error, full scale"), ("trial", "Ours, trial scale: not comparable")):
+        plant_all(root, scale, ERRORS[:1])
+        write_figures(PARAMS, scale, root)
+        assert title in (root / f"results/{scale}/figures/figure-3.svg").read_text()
+
+
+# The page
+
+
+class Page(HTMLParser):
+    """What a page would fetch, and the text it shows."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            link = name in ("href", "xlink:href") and tag != "a" and not (value or "").startswith("#")
+            if link or name in ("src", "srcset", "poster", "action", "background", "data"):
+                self.fetched.append(value or "")
+        assert tag not in ("script", "iframe", "object", "embed", "base")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_asks_the_network_for_nothing(root: Path) -> None:
+    plant_all(root, "full", ERRORS)
+    maps = root / "results/full/figures/maps-cifar10-nin.png"
+    maps.parent.mkdir(parents=True)
+    maps.write_bytes(b"picture")
+    html = write_all(root, "full")["report.html"].decode()
+    page = Page(html)
+    assert page.fetched
+    assert all(address.startswith("data:") for address in page.fetched)
+    assert not re.search(r"@import|url\((?!#)", html)
+    assert len(html) < 6_000_000
+
+
+def test_ids_on_the_page_are_unique_and_references_reach_them(root: Path) -> None:
+    html = write_all(root, "trial")["report.html"].decode()
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:url\(|href=")#([^")]+)', html)) <= set(ids)
+
+
+@pytest.mark.parametrize("name", ["report.html", "README.md"])
+def test_a_scale_without_evidence_says_so_in_its_banner_and_every_caption(root: Path, name: str) -> None:
+    plant_all(root, "trial", ERRORS[:1])
+    text = write_all(root, "trial")[name].decode()
+    captions = text.count("<figcaption>") if name == "report.html" else text.count("Made by ")
+    label = "Trial scale: not a reproduction of the paper"
+    assert text.index(label) < text.index("At a glance")
+    assert text.count(f"{label}.") > captions > 10
+
+
+def test_a_scale_on_other_data_says_so(root: Path) -> None:
+    said = "trained and tested on scikit-learn's digits, where the paper has CIFAR-10"
+    assert said in Page(write_all(root, "smoke")["report.html"].decode()).text
+    assert said not in Page(write_all(root, "full")["report.html"].decode()).text
+
+
+def test_the_page_shows_the_recorded_number_and_another_after_the_record_changes(root: Path) -> None:
+    plant_all(root, "trial", (34.56,))
+    assert "34.56" in Page(write_all(root, "trial")["report.html"].decode()).text
+    plant_all(root, "trial", (43.21,))
+    changed = Page(write_all(root, "trial")["report.html"].decode()).text
+    assert "43.21" in changed
+    assert "34.56" not in changed
+
+
+def test_missing_figures_look_missing_and_nothing_recorded_is_said(root: Path) -> None:
+    write_report(PARAMS, "full", root)
+    text = Page((root / "results/full/report.html").read_text()).text
+    assert "missing: figures/figure-3.svg has not been made" in text
+    assert "Nothing is recorded at this scale yet" in text
+
+
+def test_the_summary_holds_a_line_for_each_experiment_and_the_way_to_the_report(root: Path) -> None:
+    plant_all(root, "trial", (35.5,))
+    lines = summary(PARAMS, "trial", root).splitlines()
+    assert lines[2].split() == ["cifar10-nin", "35.50", "10.41", "17.75", "500"]
+    assert lines[3].split() == ["cifar10-nin-nodropout", "not", "run", "14.51", "–", "–"]
+    assert lines[-1].endswith("results/trial/report.html")

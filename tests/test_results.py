@@ -1,0 +1,129 @@
+"""Results: run folders become what the rules judge by; a collapsed, foreign or damaged record never counts unseen."""
+
+import json
+from pathlib import Path
+
+import pytest
+from planted import IMAGES, plant, project, study_params
+
+from niny.errors import NinyError
+from niny.evaluation.results import load_results, run_table
+from niny.files import write_json
+
+PARAMS = study_params()
+RUN = PARAMS.run("full", "cifar10-nin")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return project(tmp_path)
+
+
+def test_every_experiment_of_the_scale_is_there_and_empty_before_it_is_run(root: Path) -> None:
+    results = load_results(PARAMS, "full", root)
+    assert list(results) == [e.name for e in PARAMS.experiments_at("full")]
+    assert not any(result.test_errors or result.history or result.maps for result in results.values())
+    assert run_table(PARAMS, "full", root).empty
+
+
+def test_a_record_gives_its_errors_its_curve_and_the_images_it_got_right(root: Path) -> None:
+    plant(root, RUN, 0, 10.41)
+    plant(root, RUN, 10, 10.5)
+    plant(root, RUN, 2, 10.3)
+    result = load_results(PARAMS, "full", root)["cifar10-nin"]
+    assert dict(result.test_errors) == {0: 10.41, 2: 10.3, 10: 10.5}
+    assert dict(result.train_errors) == {0: 5.205, 2: 5.15, 10: 5.25}
+    assert (~result.correct[0]).sum() == round(0.1041 * IMAGES)
+    first, second = result.history[0][:2]
+    assert "test_error" not in first
+    assert second["test_error"] == pytest.approx(10.41 + (90 - 10.41) / 2, rel=1e-5)
+
+
+def test_the_run_table_has_a_line_for_each_run_in_order(root: Path) -> None:
+    for seed in (10, 0, 2):
+        plant(root, RUN, seed, 10.0 + seed)
+    table = run_table(PARAMS, "full", root)
+    assert table["seed"].to_list() == [0, 2, 10]
+    assert table.loc[0, ["processor", "precision", "commit"]].to_list() == ["Known CPU", "bfloat16", "0123456789abcdef"]
+    assert table.loc[0, "folder"] == "results/full/runs/cifar10-nin/seed-0"
+
+
+def test_a_collapsed_run_is_counted_but_enters_no_mean(root: Path) -> None:
+    plant(root, RUN, 0, 10.0)
+    plant(root, RUN, 1, 90.0, collapsed=True)
+    assert dict(load_results(PARAMS, "full", root)["cifar10-nin"].test_errors) == {0: 10.0}
+    assert run_table(PARAMS, "full", root)["state"].to_list() == ["finished", "collapsed"]
+
+
+def test_a_record_of_other_settings_counts_for_nothing_and_is_named(root: Path) -> None:
+    plant(root, RUN, 0, 10.0, run_digest="0" * 16)
+    assert not load_results(PARAMS, "full", root)["cifar10-nin"].test_errors
+    assert run_table(PARAMS, "full", root)["state"].to_list() == ["other settings"]
+
+
+def test_a_folder_without_metrics_is_no_record(root: Path) -> None:
+    (plant(root, RUN, 0, 10.0) / "metrics.json").unlink()
+    assert run_table(PARAMS, "full", root).empty
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metrics.json", b"{"),
+        ("metrics.json", b"[]"),
+        ("metrics.json", b'{"test_error": "low"}'),
+        ("environment.json", b"{"),
+        ("history.csv", b"epoch,test_error\n1,low\n"),
+        ("history.csv", b"epoch,test_error\n1,2,3\n"),
+        ("history.csv", b"epoch,test_error\n,2\n"),
+        ("predictions.npz", b"PK\x03\x04"),
+        ("predictions.npz", b""),
+    ],
+)
+def test_a_damaged_file_is_named(root: Path, name: str, content: bytes) -> None:
+    (plant(root, RUN, 0, 10.0) / name).write_bytes(content)
+    with pytest.raises(NinyError, match=rf"seed-0/{name} is damaged"):
+        load_results(PARAMS, "full", root)
+
+
+@pytest.mark.parametrize("name", ["environment.json", "history.csv", "predictions.npz"])
+def test_a_missing_file_is_named(root: Path, name: str) -> None:
+    (plant(root, RUN, 0, 10.0) / name).unlink()
+    with pytest.raises(NinyError, match=rf"seed-0/{name} is damaged"):
+        load_results(PARAMS, "full", root)
+
+
+def test_a_flipped_byte_in_the_predictions_is_seen(root: Path) -> None:
+    path = plant(root, RUN, 0, 10.0) / "predictions.npz"
+    content = bytearray(path.read_bytes())
+    content[80] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with pytest.raises(NinyError, match=r"predictions\.npz is damaged"):
+        load_results(PARAMS, "full", root)
+
+
+def test_an_error_that_its_predictions_do_not_give_is_refused(root: Path) -> None:
+    path = plant(root, RUN, 0, 10.0) / "metrics.json"
+    write_json(path, json.loads(path.read_text()) | {"test_error": 9.0})
+    with pytest.raises(NinyError, match=r"predictions\.npz is damaged .*9\.00"):
+        load_results(PARAMS, "full", root)
+
+
+def test_map_scores_are_read_beside_the_runs(root: Path) -> None:
+    score = {"value": 0.5, "interval": [0.4, 0.6], "n": 2, "seeds": {"0": 0.45, "1": 0.55}}
+    write_json(root / "results/full/maps/cifar10-nin.json", {"scores": {"hit.raw": score}})
+    maps = load_results(PARAMS, "full", root)["cifar10-nin"].maps
+    assert (maps["hit.raw"].value, maps["hit.raw"].interval, dict(maps["hit.raw"].seeds)) == (
+        0.5,
+        (0.4, 0.6),
+        {0: 0.45, 1: 0.55},
+    )
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"scores": {"hit": {"interval": null}}}', '{"scores": {"hit": 1}}'])
+def test_damaged_map_scores_are_named(root: Path, content: str) -> None:
+    path = root / "results/full/maps/cifar10-nin.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(NinyError, match=r"maps/cifar10-nin\.json is damaged"):
+        load_results(PARAMS, "full", root)
