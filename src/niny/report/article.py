@@ -21,9 +21,11 @@ from niny.report.tables import (
     cost_table,
     distinct,
     duration,
+    each_run_table,
     energy,
     hardware,
     missing_table,
+    operations,
     paper_table,
     reproduce_table,
     scores_table,
@@ -220,8 +222,9 @@ def class_maps(study: Study) -> Section:
 
 
 def mapped(study: Study) -> list[str]:
-    """Experiments whose maps are the logits: those with global average pooling."""
-    return [e.name for e in study.experiments if e.head == "gap"]
+    """Experiments whose maps should be here, those with global average pooling, and others that have a picture."""
+    folder = study.folder / "figures"
+    return [e.name for e in study.experiments if e.head == "gap" or (folder / f"maps-{e.name}.png").is_file()]
 
 
 def map_image(study: Study, experiment: str) -> Image:
@@ -241,7 +244,11 @@ def left_open(study: Study) -> Section:
         "differs from `cifar10-nin` in that alone, what choosing otherwise does to the test error."
     )
     recipe = f" This scale trains with the recipe `{study.scale.recipe}` instead." if study.scale.recipe else ""
-    choices = table(study, "Open choices", choices_table(study), "open-choices")
+    frame = choices_table(study)
+    chosen = frame["Chosen here"] + "\n" + frame["Source"]
+    choices = table(
+        study, "Open choices", frame.assign(**{"Chosen here": chosen}).drop(columns="Source"), "open-choices"
+    )
     return Section("open", "What the paper leaves open", (words + recipe,), (choices,))
 
 
@@ -249,12 +256,18 @@ def cost(study: Study) -> Section:
     runs = study.runs
     total = (
         f"{len(runs)} runs took {duration(runs['training_seconds'].sum())} of training and "
-        f"{training_flops(runs) / 1e15:.3g} PFLOP on {distinct(hardware(runs))}. Energy: {energy(runs)}."
+        f"{operations(training_flops(runs))} on {distinct(hardware(runs))}. Energy: {energy(runs)}."
         if len(runs)
         else "Nothing was run."
     )
     words = (f"{total} Forward operations are counted by PyTorch; a training step is taken as three forward passes.",)
-    return Section("cost", "What it cost", words, (table(study, "Cost of each experiment", cost_table(study), "cost"),))
+    frame = cost_table(study)
+    machine = frame["Hardware"] + "\n" + frame["Precision"]
+    items = [table(study, "Cost of each experiment", frame.assign(Hardware=machine).drop(columns="Precision"), "cost")]
+    if len(runs):
+        note = "Sampling is the error that comes from testing on so many images and no more (Wilson's interval)."
+        items.append(table(study, "Every run", each_run_table(study), "runs", note=note))
+    return Section("cost", "What it cost", words, tuple(items))
 
 
 def not_run(study: Study) -> Section:
@@ -289,5 +302,9 @@ def image(study: Study, picture: Picture) -> Image:
 
 
 def origin(runs: pd.DataFrame) -> str:
-    """The commits at which runs were made, in words."""
-    return f"runs at commit {distinct(commits(runs))}" if len(runs) else "no runs yet"
+    """The run folders behind numbers, and the commits they were made at, in words."""
+    names = list(dict.fromkeys(runs["experiment"]))
+    if not names:
+        return "no runs yet"
+    where = ", ".join(f"runs/{name}" for name in names) if len(names) <= 3 else "runs/"
+    return f"{len(runs)} run{'s' if len(runs) > 1 else ''} in {where}, commit {distinct(commits(runs))}"

@@ -264,11 +264,12 @@ def network_picture(study: Study) -> Picture:
     """Figure 2 in words, from the network itself."""
     run = study.run(drawn_experiment(study))
     steps = "; ".join(f"{s.block}, {s.what}: {s.maps} maps of {s.side} x {s.side}" for s in trace(study)[1:])
+    width = "as wide as the paper's" if run.scale.width == 1 else f"{run.scale.width:g} times as wide as the paper's"
     return Picture(
         "network",
         "Figure 2: the network",
-        f"{run.experiment.name} as it is built at this scale for {data_name(run.data.name)}, with {run.scale.width:g} "
-        f"times the paper's number of maps: {parameter_count(build(run)):,} parameters. Numbers are feature maps. Each "
+        f"{run.experiment.name} as it is built at this scale for {data_name(run.data.name)}, {width}: "
+        f"{parameter_count(build(run)):,} parameters. Numbers are feature maps. Each "
         "block is a small perceptron that slides over the image; the last gives one map a class, and the mean of a "
         "map is the logit of its class.",
         f"The network from the image to the classes. {steps}; mean of each map.",

@@ -26,6 +26,7 @@ INKS = {
     "#0072b2": "var(--blue)",
     "#d55e00": "var(--orange)",
 }
+LARGEST = 400_000  # bytes of a figure that still goes into the page: a dozen of them stay below 6 MB
 NUMBERS = {
     "Paper %",
     "Ours %",
@@ -35,13 +36,17 @@ NUMBERS = {
     "95 % interval",
     "Epochs",
     "Parameters",
-    "Forward, MFLOP/image",
-    "Training, PFLOP",
+    "MFLOP/image",
+    "Operations",
+    "Test %",
+    "Sampling, 95 %",
+    "Train %",
+    "Time",
     "Training time",
     "Images/s",
 }
 CODES = {"Experiment", "Command", "Runs", "Score", "Not run"}
-PROSE = {"Claim", "The paper says", "Chosen here", "Source", "Effect of choosing otherwise"}
+PROSE = {"Claim", "The paper says", "Chosen here", "Effect of choosing otherwise"}
 WORDS = ("not run", "one run", "not rerun", "collapsed", "not measured", "no experiment", NONE)
 
 
@@ -71,7 +76,7 @@ def to_html(article: Article, folder: Path, scale: str) -> str:
         "drawing": lambda image: drawing(image, folder),
     }
     css = Markup((HERE / "page.css").read_text(encoding="utf-8"))
-    return environment.get_template("page.html").render(article=article, scale=scale, css=css) + "\n"
+    return environment.get_template("page.html").render(article=article, scale=scale, css=css, nothing=NONE) + "\n"
 
 
 def inline(text: str) -> Markup:
@@ -102,10 +107,12 @@ def cell(value: str, column: str) -> Markup:
 
 
 def drawing(image: Image, folder: Path) -> Markup | None:
-    """The figure as part of the page, or None where it has not been made."""
+    """The figure as part of the page, as a link to it where it is large, or None where it has not been made."""
     path = folder / image.file
     if not path.is_file():
         return None
+    if path.stat().st_size > LARGEST:
+        return Markup('<a href="{0}">{0}</a>, too large for this page').format(image.file)
     if path.suffix == ".svg":
         return inline_svg(path.read_text(encoding="utf-8"), image.picture.name, image.picture.alt)
     data = base64.b64encode(path.read_bytes()).decode()

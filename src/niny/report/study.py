@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from niny.config import Experiment, Params, Run, Scale
+from niny.errors import NinyError
 from niny.evaluation.claims import Claim, judge, load_claims, read_records, to_records
 from niny.evaluation.results import load_results, run_table
 from niny.evaluation.rules import NOTHING, ExperimentResult
@@ -67,6 +68,8 @@ class Study:
 def load_study(params: Params, scale: str, root: Path) -> Study:
     """Read the records of a scale and judge the claims. Raises NinyError where a record or claims.yaml is damaged."""
     at = params.scale(scale)
+    if not params.experiments_at(scale):
+        raise NinyError(f"no experiment is run at scale {scale}: add it to the scales of one in params.yaml")
     results = load_results(params, scale, root)
     claims = load_claims(root / "claims.yaml")
     earlier = read_records(root / "results" / scale / "tables" / "claims.json")

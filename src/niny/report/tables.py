@@ -7,7 +7,7 @@ sampling error of the test set, are columns of `errors.csv` and `runs.csv`, whic
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -20,6 +20,7 @@ from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, rep
 from niny.report.study import REFERENCE, Study, load_study
 
 NONE = "–"  # a cell to which the question does not apply
+PREFIXES = {15: "P", 12: "T", 9: "G", 0: ""}
 NOT_TESTED = "not tested at this scale"
 
 
@@ -40,7 +41,7 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
     return {table_name(part): paper_table(study, part) for part in TABLES + TEXT} | {
         "claims": claims_table(study),
         "errors": errors_table(study),
-        "runs": study.runs.assign(**_wilson(study.runs)),
+        "runs": with_wilson(study.runs),
         "map-scores": scores_table(study),
         "open-choices": choices_table(study),
         "cost": cost_table(study),
@@ -181,13 +182,13 @@ def _error_row(study: Study, experiment: str) -> dict[str, Any]:
     }
 
 
-def _wilson(runs: pd.DataFrame) -> dict[str, list[float]]:
-    """Sampling error of the test set for each run: Wilson's 95 % interval, in per cent."""
+def with_wilson(runs: pd.DataFrame) -> pd.DataFrame:
+    """The run table with the sampling error of the test set for each run: Wilson's 95 % interval, in per cent."""
     bounds = [
         wilson(round(error * images / 100), int(images))
         for error, images in zip(runs["test_error"], runs["test_images"], strict=True)
     ]
-    return {"wilson_low": [low for low, _ in bounds], "wilson_high": [high for _, high in bounds]}
+    return runs.assign(wilson_low=[low for low, _ in bounds], wilson_high=[high for _, high in bounds])
 
 
 def scores_table(study: Study) -> pd.DataFrame:
@@ -250,11 +251,11 @@ def _cost_row(study: Study, experiment: str) -> dict[str, str]:
     known = len(runs) > 0
     return {
         "Experiment": experiment,
-        "Runs": str(len(runs)),
+        "n": str(len(runs)),
         "Epochs": distinct(runs["epochs"]),
         "Parameters": distinct(f"{n:,}" for n in runs["parameters"]),
-        "Forward, MFLOP/image": distinct(f"{n / 1e6:,.1f}" for n in runs["forward_flops_per_image"]),
-        "Training, PFLOP": f"{training_flops(runs) / 1e15:.3g}" if known else "not run",
+        "MFLOP/image": distinct(f"{n / 1e6:,.1f}" for n in runs["forward_flops_per_image"]),
+        "Operations": operations(training_flops(runs)) if known else "not run",
         "Training time": duration(runs["training_seconds"].sum()) if known else "not run",
         "Images/s": f"{runs['images_per_second'].median():,.0f}" if known else "not run",
         "Energy": energy(runs),
@@ -265,6 +266,12 @@ def _cost_row(study: Study, experiment: str) -> dict[str, str]:
 
 def training_flops(runs: pd.DataFrame) -> float:
     return float((3 * runs["forward_flops_per_image"] * runs["train_images"] * runs["epochs"]).sum())
+
+
+def operations(flops: float) -> str:
+    """Floating-point operations with the prefix that leaves one to three digits before the point."""
+    power = next(p for p in PREFIXES if flops >= 10**p or p == 0)
+    return f"{flops / 10**power:,.4g} {PREFIXES[power]}FLOP"
 
 
 def energy(runs: pd.DataFrame) -> str:
@@ -331,6 +338,25 @@ def reproduce_table(study: Study) -> pd.DataFrame:
             for experiment in study.experiments
         ]
     )
+
+
+def each_run_table(study: Study) -> pd.DataFrame:
+    """A line for each recorded run, collapsed ones too, with the sampling error of its test set."""
+    return pd.DataFrame([_run_row(run) for run in with_wilson(study.runs).to_dict("records")])
+
+
+def _run_row(run: dict[Any, Any]) -> dict[str, str]:
+    retried = f" after {run['collapsed_attempts']} collapsed" if run["collapsed_attempts"] else ""
+    return {
+        "Runs": "/".join(PurePosixPath(run["folder"]).parts[-3:]),
+        "State": run["state"] + retried,
+        "Test %": f"{run['test_error']:.2f}",
+        "Sampling, 95 %": between((run["wilson_low"], run["wilson_high"])),
+        "Train %": f"{run['train_error']:.2f}",
+        "Epochs": str(run["epochs"]),
+        "Time": duration(run["training_seconds"]),
+        "Images/s": f"{run['images_per_second']:,.0f}",
+    }
 
 
 def commits(runs: pd.DataFrame) -> list[str]:
