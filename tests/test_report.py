@@ -99,6 +99,18 @@ def test_the_written_claims_are_those_of_the_project_and_are_read_again(root: Pa
     assert frame.loc["table1-nin", ["Paper", "Ours", "Verdict"]].to_list() == ["10.41", "10.40", "supported"]
 
 
+def test_an_earlier_verdict_stays_beside_that_of_the_raised_version(root: Path) -> None:
+    plant_all(root, "full", ERRORS)
+    write_tables(PARAMS, "full", root)
+    claims = root / "claims.yaml"
+    first, rest = claims.read_text().split("precision: 1.0", 1)
+    claims.write_text(f"{first.replace('version: 1', 'version: 2', 1)}precision: 0.1{rest}")
+    frame = all_tables(load_study(PARAMS, "full", root))["claims"].set_index("Claim")
+    assert frame["Verdict"].to_list()[:2] == ["undecided", "supported"]
+    assert list(frame.index[:2]) == ["table1-nin", "table1-nin (version 1, replaced)"]
+    write_report(PARAMS, "full", root)
+
+
 def test_the_effect_of_an_open_choice_is_paired_by_seed(root: Path) -> None:
     variant = "cifar10-nin-avgpool"
     other = replace(PARAMS.experiments["cifar10-nin"], name=variant, pool2="average")

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Rectangle
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from torch import nn
 
 from niny.config import Params
@@ -74,8 +74,8 @@ def errors_picture(study: Study) -> Picture:
     return Picture(
         "errors",
         "Test errors, ours and the paper's",
-        "A dot is one run; a bar is the 95 % interval of one more run, where there are two or more; a diamond is the "
-        "single run that the paper reports.",
+        "A dot is one run; a bar is the 95 % interval of one more run, where there are two or more, cut at 0 and 100; "
+        "a diamond is the single run that the paper reports.",
         "Dot plot of test errors in per cent. " + "; ".join(told) + ".",
     )
 
@@ -165,6 +165,7 @@ def draw_figure_3(study: Study) -> Figure:
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     _error_axis(left)
     figure.legend(handles=_figure_3_legend(), loc="outside lower center", ncols=3)
     return figure
