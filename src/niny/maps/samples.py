@@ -1,0 +1,67 @@
+"""From one number an image (or a grid) to a score: value, 95 % interval, n. Deterministic for a given seed."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Scores = dict[str, dict[str, Any]]
+
+Z = 1.959964  # of the normal distribution, 95 %
+RESAMPLES = 1000
+
+
+def score(value: float, interval: tuple[float, float] | None = None, n: int = 0) -> dict[str, Any]:
+    """A score, ready for JSON. Without an interval it is a number that does not depend on the sample."""
+    return {"value": value, "interval": None if interval is None else list(interval), "n": n}
+
+
+def bootstrap(samples: Mapping[str, Tensor], seed: int) -> Scores:
+    """The mean of each sample with its percentile bootstrap interval over items.
+
+    All samples are [n] or [n, m] over the same n items (m numbers an image or grid, which are drawn together), NaN
+    where there is no number of that kind. All are resampled alike, so that intervals of readings of the same items
+    belong together. A sample without any number is left out; n of a score counts items that have one.
+    """
+    kept = {
+        name: v.double().cpu().flatten(1) if v.ndim > 1 else v.double().cpu()[:, None] for name, v in samples.items()
+    }
+    kept = {name: values for name, values in kept.items() if not values.isnan().all()}
+    if not kept:
+        return {}
+    sums = torch.stack([values.nansum(1) for values in kept.values()], 1)
+    sizes = torch.stack([(~values.isnan()).sum(1) for values in kept.values()], 1).double()
+    counts = _resampled(len(sums), seed)
+    means = (counts @ sums) / (counts @ sizes)  # 0/0 where a resample holds no item of a rare kind
+    low, high = means.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0).tolist()
+    values, items = (sums.sum(0) / sizes.sum(0)).tolist(), (sizes > 0).sum(0).tolist()
+    return {name: score(values[i], (low[i], high[i]), items[i]) for i, name in enumerate(kept)}
+
+
+def _resampled(n: int, seed: int) -> Tensor:
+    """How often each item is drawn in each resample, [RESAMPLES, n]."""
+    drawn = torch.randint(n, (RESAMPLES, n), generator=torch.Generator().manual_seed(seed))
+    ones = torch.ones(RESAMPLES, n, dtype=torch.float64)
+    return torch.zeros(RESAMPLES, n, dtype=torch.float64).scatter_add_(1, drawn, ones)
+
+
+def rates(samples: Mapping[str, Tensor]) -> Scores:
+    """The share of hits in each sample (values 0 to 1, NaN: not asked) with Wilson's interval over its items."""
+    found = {name: values[~values.isnan()].double() for name, values in samples.items()}
+    return {
+        name: score(float(v.mean()), wilson(float(v.mean()), len(v)), len(v)) for name, v in found.items() if len(v)
+    }
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of n."""
+    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return middle - half, middle + half
+
+
+def only(values: Tensor, where: Tensor) -> Tensor:
+    """`values` as floats with NaN wherever `where` is false: the sample of a subset of the same items."""
+    return values.double().masked_fill(~where, math.nan)

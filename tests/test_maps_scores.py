@@ -1,0 +1,207 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from niny.errors import NinyError
+from niny.evaluation.rules import Score
+from niny.maps.faithfulness import blurred, deletion, insertion, ranks
+from niny.maps.forward import head_kind, untrained, why_no_grids
+from niny.maps.records import read_scores, save_scores
+from niny.maps.samples import Scores, bootstrap, only, rates, score, wilson
+from niny.maps.scores import score_network, skipped
+from niny.maps.translation import correlation, equivariance, error_rise, shift
+from niny.models import Network, cnn, initialise, maxout, nin_cifar
+from niny.models.blocks import FullyConnected, GlobalAveragePool
+
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+class Colours(nn.Module):
+    """A map for each of ten channels: its mean over 4 x 4 pixels. Knows the class of `painted` images exactly."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(images, 4)
+
+
+def oracle(head: nn.Module | None = None) -> Network:
+    return Network({"colours": Colours()}, head or GlobalAveragePool(), ())
+
+
+def painted(count: int = 60) -> tuple[Tensor, Tensor]:
+    """Images of ten channels with a bright 8 x 8 square at some place of the channel of their class."""
+    labels = torch.arange(count) % 10
+    images = torch.zeros(count, 10, 16, 16)
+    for i, label in enumerate(labels):
+        top, left = 4 * (i // 10 % 3), 4 * (i // 20 % 3)
+        images[i, label, top : top + 8, left : left + 8] = 10
+    return images, labels
+
+
+def scored(net: Network, seed: int = 1) -> Scores:
+    images, labels = painted()
+    return score_network(net, images, labels, names=NAMES, seed=seed, grids=20, shifted=30, inserted=10)
+
+
+@pytest.fixture(scope="module")
+def found() -> Scores:
+    """The scores of the oracle."""
+    return scored(oracle())
+
+
+def test_an_oracle_scores_one_wherever_its_maps_decide(found: Scores) -> None:
+    assert found["completeness_error"]["value"] < 1e-6
+    for name in ("claim1_rate.raw", "gridpg3_mass.raw", "gridpg3_hit.raw", "gridpg2_hit.margin", "equivariance.raw"):
+        assert found[name]["value"] == pytest.approx(1), name
+    assert found["gridpg3_hit.raw.vehicles"]["value"] == found["gridpg3_hit.raw.animals"]["value"] == 1
+    assert found["gridpg3_hit.raw"]["n"] == 20
+    assert found["insertion_gain_other.raw"]["value"] > 0
+
+
+def test_every_score_of_the_claims_is_found_under_its_name(found: Scores) -> None:
+    from niny.evaluation.claims import load_claims
+
+    claims = load_claims(Path(__file__).parents[1] / "claims.yaml")
+    rules = [vars(claim.rule) for claim in claims]
+    asked = {rule[key] for rule in rules for key in ("score", "wide", "narrow") if key in rule}
+    asked |= {null for rule in rules for null in rule.get("nulls", ())}
+    asked |= {rule["quantity"][5:] for rule in rules if rule.get("quantity", "").startswith("maps.")}
+    assert asked
+    assert asked <= set(found)
+
+
+def test_the_nulls_of_an_oracle_score_by_chance(found: Scores) -> None:
+    for name in ("gridpg3_mass.uniform", "gridpg3_mass.centre", "gridpg3_hit.centre", "gridpg3_hit.uniform"):
+        assert found[name]["value"] == pytest.approx(1 / 9), name
+    assert found["gridpg3_mass.raw.other_image"]["value"] < 0.3
+    low, high = found["gridpg3_mass.random"]["interval"]
+    assert high - low < 0.02
+    assert abs(found["gridpg3_mass.random"]["value"] - 1 / 9) < 0.01
+
+
+def test_the_seed_alone_decides_all_scores() -> None:
+    net = nin_cifar(channels=10, size=16, width=0.05)
+    initialise(net, "he", 0.0, 0)
+    first = scored(net)
+    assert scored(net) == first
+    assert scored(net, seed=2)["gridpg3_mass.raw"] != first["gridpg3_mass.raw"]
+
+
+def test_networks_that_cannot_have_a_score_say_why_and_keep_the_others() -> None:
+    fixed, dense = cnn(channels=10, size=16, width=0.1), maxout(channels=10, size=16, width=0.1)
+    full = oracle(FullyConnected(160, 10))
+    found = scored(fixed)
+    assert "claim1_rate.raw" in found
+    assert not any(name.startswith("gridpg") for name in found)
+    assert "locally connected" in skipped(fixed)["gridpg"]
+    assert set(scored(dense)) == {"translation_rise_4px"}
+    assert set(skipped(dense)) == {"claim1_rate", "gridpg", "completeness_error"}
+    assert "gridpg3_mass.raw" in scored(full)
+    assert "completeness_error" not in scored(full)
+    assert [head_kind(net) for net in (oracle(), full, dense)] == ["gap", "fc", "dense"]
+    assert why_no_grids(oracle()) is None
+
+
+def test_an_untrained_twin_forgets_everything_and_leaves_its_original_alone() -> None:
+    net = nin_cifar(size=16, width=0.05, batch_norm=True)
+    initialise(net, "normal", 0.05, 0)
+    net.mlpconv1.norm_conv1.running_mean.fill_(3)  # type: ignore[union-attr]
+    fresh = untrained(net, seed=1)
+    assert not torch.equal(fresh.mlpconv1.conv1.weight, net.mlpconv1.conv1.weight)  # type: ignore[union-attr]
+    assert fresh.mlpconv1.norm_conv1.running_mean.sum() == 0  # type: ignore[union-attr]
+    assert net.mlpconv1.norm_conv1.running_mean.sum() > 0  # type: ignore[union-attr]
+
+
+def test_pixels_come_in_the_order_of_the_map_and_ties_in_an_order_of_the_seed() -> None:
+    assert ranks(torch.tensor([[[3.0, 1.0], [2.0, 4.0]]]), 0).tolist() == [[[1, 3], [2, 0]]]
+    flat = torch.zeros(2, 8, 8)
+    assert sorted(ranks(flat, 0)[0].flatten().tolist()) == list(range(64))
+    assert not torch.equal(ranks(flat, 0), ranks(flat, 1))
+
+
+def test_blurring_keeps_flat_images_and_spreads_a_point_evenly() -> None:
+    flat, point = torch.full((1, 2, 16, 16), 3.0), torch.zeros(1, 1, 17, 17)
+    point[0, 0, 8, 8] = 1
+    assert torch.allclose(blurred(flat), flat)
+    spread = blurred(point)[0, 0]
+    assert spread.sum().item() == pytest.approx(1, abs=0.02)
+    assert torch.allclose(spread, spread.T)
+    assert spread.max() < 0.1
+
+
+def test_restoring_the_evidence_first_beats_restoring_it_last() -> None:
+    images, labels = painted(10)
+    evidence = Colours()(images)[torch.arange(10), labels]
+    first, last = (insertion(oracle(), images, labels, sign * evidence, 0) for sign in (1, -1))
+    assert (first > last).all()
+    assert (deletion(oracle(), images, labels, evidence, 0) < deletion(oracle(), images, labels, -evidence, 0)).all()
+
+
+def test_a_shift_moves_content_and_brings_in_zeros() -> None:
+    images = torch.rand(1, 1, 8, 8) + 1
+    moved = shift(images, 3, -2)
+    assert torch.equal(moved[..., 3:, :-2], images[..., :-3, 2:])
+    assert moved[..., :3, :].sum() == moved[..., -2:].sum() == 0
+
+
+def test_the_error_rises_where_the_evidence_leaves_the_image() -> None:
+    images, labels = torch.full((4, 10, 16, 16), -1.0), torch.arange(1, 5)  # class 0 wins what is left empty
+    images[torch.arange(4), labels, :4] = 1
+    rise = error_rise(oracle(), images, labels, 4)
+    assert rise.tolist() == [25] * 4  # gone only when moved up
+
+
+def test_maps_that_move_with_the_image_are_equivariant_and_frozen_maps_are_not() -> None:
+    images, labels = torch.rand(6, 10, 32, 32), torch.arange(6)
+    aligned, unaligned = equivariance(oracle(), images, labels)
+    assert torch.allclose(aligned, torch.ones(6, dtype=torch.float64))
+    assert unaligned.mean() < 0.5
+    constant = correlation(torch.ones(1, 5), torch.rand(1, 5))
+    assert constant.isnan().all()
+
+
+def test_wilsons_interval_of_a_textbook_case() -> None:
+    assert wilson(0.1, 100) == pytest.approx((0.0552, 0.1744), abs=1e-4)
+    assert wilson(0.0, 10)[0] == pytest.approx(0)
+
+
+def test_rates_and_bootstrap_count_only_items_that_were_asked() -> None:
+    hits, asked = torch.tensor([1.0, 0, 1, 1]), torch.tensor([True, True, False, False])
+    assert rates({"all": hits, "some": only(hits, asked), "none": only(hits, ~asked & asked)}).keys() == {"all", "some"}
+    found = bootstrap({"some": only(hits, asked), "none": only(hits, ~asked & asked)}, 0)
+    assert found["some"]["value"] == 0.5
+    assert found["some"]["n"] == 2
+    assert "none" not in found
+
+
+def test_the_bootstrap_interval_has_the_width_that_theory_gives() -> None:
+    items = torch.randn(400, generator=torch.Generator().manual_seed(0))
+    low, high = bootstrap({"x": items}, 0)["x"]["interval"]
+    assert (high - low) / 2 == pytest.approx(1.96 * items.std().item() / 20, rel=0.1)
+
+
+def test_numbers_of_one_item_are_resampled_together() -> None:
+    items = torch.randn(100, 1, generator=torch.Generator().manual_seed(0))
+    alone, repeated = bootstrap({"x": items}, 0)["x"], bootstrap({"x": items.expand(-1, 9)}, 0)["x"]
+    assert repeated["interval"] == pytest.approx(alone["interval"])
+    assert repeated["n"] == 100
+
+
+def test_saved_scores_come_back_with_all_seeds(tmp_path: Path) -> None:
+    path = tmp_path / "maps" / "x.json"
+    save_scores(path, "x", "demo", "gap", {0: {"a": score(0.5, (0.4, 0.6), 9)}})
+    assert read_scores(path) == {"a": Score(0.5, (0.4, 0.6), {0: 0.5})}
+    save_scores(path, "x", "demo", "gap", {k: {"a": score(v, (v - 0.1, v + 0.1), 9)} for k, v in enumerate((0.4, 0.6))})
+    both = read_scores(path)["a"]
+    assert (both.value, both.seeds) == (0.5, {0: 0.4, 1: 0.6})
+    half = math.hypot(12.706 * 0.1, 0.1)  # t with one degree of freedom, standard error 0.1; sampling error of images
+    assert both.interval == pytest.approx((0.5 - half, 0.5 + half), abs=1e-3)
+
+
+def test_no_file_is_no_score_and_a_damaged_one_an_error(tmp_path: Path) -> None:
+    assert read_scores(tmp_path / "x.json") == {}
+    (tmp_path / "x.json").write_text('{"scores": {"a": {}}}')
+    with pytest.raises(NinyError, match="damaged"):
+        read_scores(tmp_path / "x.json")
