@@ -11,7 +11,7 @@ from niny.maps.faithfulness import blurred, deletion, insertion, ranks
 from niny.maps.forward import head_kind, untrained, why_no_grids
 from niny.maps.records import read_scores, save_scores
 from niny.maps.samples import Scores, bootstrap, only, rates, score, wilson
-from niny.maps.scores import score_network, skipped
+from niny.maps.scores import OF_CANVASES, OF_MAPS, score_network, skipped
 from niny.maps.translation import correlation, equivariance, error_rise, shift
 from niny.models import Network, cnn, initialise, maxout, nin_cifar
 from niny.models.blocks import FullyConnected, GlobalAveragePool
@@ -97,7 +97,8 @@ def test_networks_that_cannot_have_a_score_say_why_and_keep_the_others() -> None
     assert not any(name.startswith("gridpg") for name in found)
     assert "locally connected" in skipped(fixed)["gridpg"]
     assert set(scored(dense)) == {"translation_rise_4px"}
-    assert set(skipped(dense)) == {"claim1_rate", "gridpg", "completeness_error"}
+    assert all(name.startswith(("completeness", *OF_MAPS, *OF_CANVASES)) or "4px" in name for name in scored(full))
+    assert set(skipped(dense)) == {"completeness_error", *OF_MAPS, *OF_CANVASES}
     assert "gridpg3_mass.raw" in scored(full)
     assert "completeness_error" not in scored(full)
     assert [head_kind(net) for net in (oracle(), full, dense)] == ["gap", "fc", "dense"]

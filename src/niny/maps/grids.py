@@ -28,13 +28,42 @@ def sample_grids(labels: Tensor, side: int, count: int, seed: int) -> Tensor:
     )
 
 
+def sample_mosaics(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """2x2 mosaics for Focus (Arias-Duart et al. 2022): two images of one class, two of two other classes, any places.
+
+    Returns indices into `labels` [count, 4], and which of the four are of the class asked for [count, 4], bool.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    pools = [torch.nonzero(labels.cpu() == c).flatten() for c in labels.unique().cpu()]
+    if len(pools) < 3:
+        raise NinyError(f"a mosaic needs 3 different classes, the images have {len(pools)}")
+    rows, asked = [], []
+    for _ in range(count):
+        a, b, c = _order(len(pools), generator)[:3]
+        row = torch.stack([_pick(pools[k], generator) for k in (a, a, b, c)])
+        mixed = torch.randperm(4, generator=generator)
+        rows.append(row[mixed])
+        asked.append(mixed < 2)
+    return torch.stack(rows), torch.stack(asked)
+
+
+def focus(maps: Tensor, classes: Tensor, asked: Tensor) -> Tensor:
+    """Share of the positive part of the class asked for that lies on its two images; 1/2 by chance. Gives [G].
+
+    Maps G x K x 2h x 2w; classes by cell [G, 4]; asked [G, 4] bool.
+    """
+    target = classes.gather(1, asked.int().argmax(1, keepdim=True))
+    by_cell = cells_of(of_classes(maps, target).clamp_min(0), 2)[:, 0].double().sum(-1)
+    return (by_cell * asked).sum(1) / by_cell.sum(1).clamp_min(1e-7)
+
+
 def _order(n: int, generator: torch.Generator) -> list[int]:
     order: list[int] = torch.randperm(n, generator=generator).tolist()
     return order
 
 
-def _pick(pool: Tensor, generator: torch.Generator) -> int:
-    return int(pool[torch.randint(len(pool), (), generator=generator)])
+def _pick(pool: Tensor, generator: torch.Generator) -> Tensor:
+    return pool[torch.randint(len(pool), (), generator=generator)]
 
 
 def assemble(cells: Tensor) -> Tensor:

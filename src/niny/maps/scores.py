@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from niny.maps import figure4, grids, nulls
+from niny.maps import canvases, figure4, grids, nulls
 from niny.maps.faithfulness import insertion
 from niny.maps.forward import class_maps, decide, head_kind, logits, untrained, why_no_grids, why_no_maps
 from niny.maps.samples import Scores, bootstrap, only, rates, score
@@ -27,6 +27,8 @@ GROUPS = {
     "animals": {"bird", "cat", "deer", "dog", "frog", "horse"},
 }
 SIDES = (2, 3)
+OF_MAPS = ("claim1_rate", "equivariance", "insertion", "top10_share")  # scores that need class maps,
+OF_CANVASES = ("focus", "gridpg", "place")  # and those that need maps of larger images
 COMPLETENESS_IMAGES = 500
 UNTRAINED_GRIDS = 100  # the null needs less certainty than the score
 
@@ -60,13 +62,15 @@ def score_network(
     grids: int = 500,
     shifted: int = 1000,
     inserted: int = 100,
+    placed: int = 100,
     compute: Compute | None = None,
 ) -> Scores:
     """Score `net` on preprocessed test images N x C x H x W with labels N, on the network's device.
 
-    `names` are those of the classes. `grids` of each size are drawn; `shifted` and `inserted` say on how many images,
-    chosen by `seed` like all else, translation and insertion are measured; `compute` is the precision, float32 unless
-    given. Returns {name: {value, interval, n}}; scores that a network cannot have are absent, `skipped` says why.
+    `names` are those of the classes. `grids` of each kind are drawn; `shifted`, `inserted` and `placed` say on how many
+    images, chosen by `seed` like all else, translation, insertion and detection are measured; `compute` is the
+    precision, float32 unless given. Returns {name: {value, interval, n}}; scores that a network cannot have are absent,
+    `skipped` says why.
     """
     subject = Subject(net, images, labels, names, seed)
     with (compute or choose_compute(images.device.type, "float32")).autocast():
@@ -78,15 +82,23 @@ def score_network(
         found |= figure4_scores(subject, maps, said)
         found |= insertion_scores(subject, maps, said.argmax(1), inserted)
         found |= equivariance_scores(subject, 2 * inserted)
-        for side in SIDES if why_no_grids(net) is None else ():
-            if len(labels.unique()) >= side**2:
-                found |= grid_scores(subject, said.argmax(1) == labels, side, grids)
+        if why_no_grids(net) is None:
+            found |= dense_scores(subject, said.argmax(1) == labels, grids, placed)
+    return found
+
+
+def dense_scores(subject: Subject, correct: Tensor, grids: int, placed: int) -> Scores:
+    """All scores that need maps of canvases larger than an image."""
+    found = focus_scores(subject, grids) | place_scores(subject, placed)
+    for side in SIDES:
+        if len(subject.labels.unique()) >= side**2:
+            found |= grid_scores(subject, correct, side, grids)
     return found
 
 
 def skipped(net: Network) -> dict[str, str]:
     """Which scores this network cannot have, and why: {how their names begin: reason}."""
-    reasons = {"claim1_rate": why_no_maps(net), "gridpg": why_no_grids(net)}
+    reasons = dict.fromkeys(OF_MAPS, why_no_maps(net)) | dict.fromkeys(OF_CANVASES, why_no_grids(net))
     if head_kind(net) != "gap":
         reasons["completeness_error"] = "its logits are not the means of its maps"
     return {name: reason for name, reason in reasons.items() if reason}
@@ -172,6 +184,36 @@ def grid_scores(subject: Subject, correct: Tensor, side: int, count: int) -> Sco
             samples[f"{stem}.{null}"] = measure(order, classes, side)
     found = bootstrap(samples, subject.draw("gridpg", side))
     return found | {f"gridpg{side}_{metric}.uniform": score(1 / side**2) for metric in ("mass", "hit")}
+
+
+def focus_scores(subject: Subject, count: int) -> Scores:
+    """Focus on 2x2 mosaics that hold two images of the class asked for."""
+    index, asked = (
+        t.to(subject.labels.device) for t in grids.sample_mosaics(subject.labels, count, subject.draw("focus"))
+    )
+    maps, classes = grid_maps(subject.net, subject.images, index), subject.labels[index]
+    random = null_maps(maps, 2, subject.draw("noise"))["random"]
+    samples = {f"focus.{view}": grids.focus(read(maps), classes, asked) for view, read in VIEWS.items()}
+    samples["focus.random"] = grids.focus(random, classes, asked)
+    return bootstrap(samples, subject.draw("focus")) | {"focus.uniform": score(1 / 2)}
+
+
+def place_scores(subject: Subject, count: int) -> Scores:
+    """Place and detect, on every kind of canvas; its nulls are a Gaussian at the canvas's centre and noise."""
+    chosen, side = subject.some(count), subject.images.shape[-1]
+    corners = canvases.places(len(chosen), side, subject.draw("places"))
+    place = torch.arange(len(chosen), device=chosen.device)
+    samples: dict[str, Tensor] = {}
+    for kind in canvases.KINDS:
+        canvas = canvases.canvases(kind, subject.images, subject.labels, chosen, corners, subject.draw("canvas"))
+        maps = class_maps(subject.net, canvas)
+        own = {view: (read(maps), ORDERS[view](maps)) for view, read in VIEWS.items()}
+        own |= {null: (order, order) for null, order in null_maps(maps, 1, subject.draw("noise")).items()}
+        for name, pair in own.items():
+            marked, order = (of[place, subject.labels[chosen]] for of in pair)
+            values = canvases.detect(marked, order, corners, side)
+            samples |= {f"place_{metric}.{name}.{kind}": value for metric, value in values.items()}
+    return bootstrap(samples, subject.draw("place"))
 
 
 def grid_maps(net: Network, images: Tensor, index: Tensor) -> Tensor:
