@@ -82,7 +82,7 @@ def _inside(corners: Tensor, side: int, canvas: int) -> Tensor:
 
 
 def _window_iou(positive: Tensor, corners: Tensor, side: int) -> Tensor:
-    sums = F.avg_pool2d(positive[:, None], side, stride=1)[:, 0]
+    sums = F.avg_pool2d(F.avg_pool2d(positive[:, None], (side, 1), 1), (1, side), 1)[:, 0]
     found = sums.flatten(1).argmax(1)
     rows, columns = found // sums.shape[2], found % sums.shape[2]
     overlap = (side - (torch.stack([rows, columns], 1) - corners).abs()).clamp_min(0).prod(1).double()

@@ -1,0 +1,149 @@
+"""Other people's attributions beside the class maps, through captum: do they see the same, and more than chance would?
+
+For a class, each method gives one number a cell of the class maps: Grad-CAM at an inner block, gradient x activation of
+the maps (for a fully connected head the exact share of each cell in the logit, HiResCAM), saliency, gradient x input,
+integrated gradients, occlusion and layer-wise relevance. Everything is signed as the method gives it (saliency has no
+sign), summed over colour channels, and averaged over the pixels of a cell; nothing is clipped, scaled or smoothed.
+
+Grad-CAM at the last block is the class map itself over the number of cells, so agreement there says nothing: it is a
+test of this module instead.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from niny.maps.grids import cells_of, of_classes
+from niny.models import Network
+from niny.models.blocks import Dropout, GlobalAveragePool, LocallyConnected
+
+Method = Callable[[Network, Tensor, Tensor], Tensor]
+
+STEPS = 32  # of the path of integrated gradients
+PART = 25  # images at a time
+
+
+def grad_cam(layer: str) -> Method:
+    """Grad-CAM at a named block, signed: its feature maps weighted by the mean gradient of the logit."""
+
+    def attribute(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+        from captum.attr import LayerGradCam
+
+        found: Tensor = LayerGradCam(net, net.get_submodule(layer)).attribute(images, targets)
+        return found
+
+    return attribute
+
+
+def contribution(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+    """Gradient x activation of the class maps, over all maps: what each cell adds to the logit, less the bias."""
+    from captum.attr import LayerGradientXActivation
+
+    last = net.get_submodule(net.layer_names[-1])
+    found: Tensor = LayerGradientXActivation(net, last).attribute(images, targets)
+    return found.sum(1, keepdim=True)
+
+
+def saliency(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+    from captum.attr import Saliency
+
+    found: Tensor = Saliency(net).attribute(images, targets)
+    return found
+
+
+def gradient_x_input(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+    from captum.attr import InputXGradient
+
+    found: Tensor = InputXGradient(net).attribute(images, targets)
+    return found
+
+
+def integrated_gradients(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+    """From the mean of the data (zero after preprocessing) to the image."""
+    from captum.attr import IntegratedGradients
+
+    path = IntegratedGradients(net)
+    found: Tensor = path.attribute(images, target=targets, n_steps=STEPS, internal_batch_size=PART * 4)
+    return found
+
+
+def occlusion(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+    """What the logit loses when a window of a quarter of the side is set to zero, moved by an eighth."""
+    from captum.attr import Occlusion
+
+    channels, side = images.shape[1], images.shape[-1]
+    window, step = (channels, side // 4, side // 4), (channels, side // 8, side // 8)
+    with torch.no_grad():
+        found: Tensor = Occlusion(net).attribute(images, window, step, baselines=0, target=targets)
+    return found
+
+
+def relevance(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+    """Layer-wise relevance propagation: gamma rule for convolutions, epsilon rule for the rest.
+
+    With the epsilon rule everywhere it would be gradient x input once more, which the tests show.
+    """
+    from captum.attr._utils.lrp_rules import GammaRule
+
+    return propagate(net, images, targets, GammaRule)
+
+
+def propagate(net: Network, images: Tensor, targets: Tensor, rule: Callable[[], Any]) -> Tensor:
+    """Relevance of the input, `rule` making the rule of each convolution."""
+    from captum.attr import LRP
+    from captum.attr._utils.lrp_rules import EpsilonRule
+
+    twin = copy.deepcopy(net)  # captum leaves its rules on the layers
+    for layer in twin.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.rule = rule()  # an attribute that captum looks for
+        elif isinstance(layer, (Dropout, GlobalAveragePool, LocallyConnected, nn.Identity, nn.LocalResponseNorm)):
+            layer.rule = EpsilonRule()
+    found: Tensor = LRP(twin).attribute(images, targets)
+    return found
+
+
+METHODS: Mapping[str, Method] = {
+    "gradcam1": grad_cam("mlpconv1"),
+    "gradcam2": grad_cam("mlpconv2"),
+    "contribution": contribution,
+    "saliency": saliency,
+    "gradient_x_input": gradient_x_input,
+    "integrated_gradients": integrated_gradients,
+    "occlusion": occlusion,
+    "lrp": relevance,
+}
+
+
+def attribute(method: Method, net: Network, images: Tensor, targets: Tensor, cells: int) -> Tensor:
+    """N x cells x cells attributions of the logits `targets`; batch by batch, gradients of the weights not kept."""
+    net.eval()
+    parts = zip(images.float().split(PART), targets.split(PART), strict=True)
+    return torch.cat([_to_cells(method(net, some.clone().requires_grad_(), of), cells) for some, of in parts])
+
+
+def _to_cells(found: Tensor, cells: int) -> Tensor:
+    summed = found.detach().sum(1, keepdim=True)
+    return F.adaptive_avg_pool2d(summed, cells)[:, 0]
+
+
+def dipart(net: Network, canvas: Tensor, classes: Tensor, side: int, cell: int) -> Tensor:
+    """DiPart (Rao et al. 2022): what does a part of the map see of its neighbours?
+
+    The map of the class shown in one cell of n x n grids, averaged over that cell alone, is traced back to the input:
+    the share of the gradient's size that lies in the cell, G values. Below 1 by what the receptive field (27 pixels
+    of a 32-pixel image) takes in from beyond; a network without any locality scores 1/n².
+    """
+    net.eval()
+    shares = []
+    for some, of in zip(canvas.float().split(2), classes.split(2), strict=True):
+        images = some.clone().requires_grad_()
+        own = of_classes(net.class_maps(images), of[:, None])
+        (gradient,) = torch.autograd.grad(cells_of(own, side)[:, 0, cell].mean(-1).sum(), images)
+        by_cell = cells_of(gradient.abs().sum(1, keepdim=True), side)[:, 0].double().sum(-1)
+        shares.append(by_cell[:, cell] / by_cell.sum(1))
+    return torch.cat(shares)

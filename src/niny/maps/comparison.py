@@ -1,0 +1,100 @@
+"""The scores that need gradients or many passes: agreement with attributions, faithfulness, sanity.
+
+Names as in `niny.maps.scores`: `agreement_rank.occlusion.centred`, `agreement_rank.occlusion.raw.other_image`.
+Agreement is between an attribution and the class map of the predicted class, at the resolution of the map, beside two
+nulls: the attribution against another image's map, and against a Gaussian at the centre.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from niny.maps import nulls
+from niny.maps.agreement import rank_correlation, top_overlap
+from niny.maps.attribution import METHODS, attribute, dipart
+from niny.maps.forward import class_maps, decide, why_no_grids
+from niny.maps.grids import assemble, sample_grids
+from niny.maps.samples import Scores, bootstrap
+from niny.maps.sanity import cascade, infidelity, max_sensitivity, own_maps
+from niny.maps.scores import Subject
+from niny.maps.views import ORDERS
+from niny.models import Network
+
+ALIKE = {"agreement_rank": rank_correlation, "agreement_top": top_overlap}
+READ = ("raw", "centred")
+
+
+def compare_network(
+    net: Network, images: Tensor, labels: Tensor, *, names: Sequence[str], seed: int, count: int = 50
+) -> Scores:
+    """All scores of this module on `count` images drawn by `seed`; arguments as for `score_network`."""
+    subject = Subject(net, images.float(), labels, names, seed)
+    few = subject.some(count)
+    maps = class_maps(net, subject.images[few])
+    predicted = decide(net, maps).argmax(1)
+    found = agreement_scores(subject, few, maps, predicted)
+    found |= cascade_scores(subject, few, maps, predicted)
+    found |= faithfulness_scores(subject, few, maps, predicted)
+    return found if why_no_grids(net) else found | dipart_scores(subject, count)
+
+
+def available(net: Network) -> list[str]:
+    """The attribution methods that this network's layers allow."""
+    blocks = dict(net.named_children())
+    lacking = {f"gradcam{i}" for i in (1, 2) if f"mlpconv{i}" not in blocks}
+    return [name for name in METHODS if name not in lacking]
+
+
+def agreement_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
+    """Rank correlation and overlap of the top tenth of each attribution with the class map, and the two nulls."""
+    own, images = _own(maps, predicted), subject.images[few]
+    centre = nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(own["raw"])
+    samples: dict[str, Tensor] = {}
+    for name in available(subject.net):
+        found = attribute(METHODS[name], subject.net, images, predicted, maps.shape[-1])
+        for metric, alike in ALIKE.items():
+            stem = f"{metric}.{name}"
+            samples |= {f"{stem}.{view}": alike(found, order) for view, order in own.items()}
+            samples |= {f"{stem}.{view}.other_image": alike(found, order.roll(1, 0)) for view, order in own.items()}
+            samples[f"{stem}.centre"] = alike(found, centre)
+    for metric, alike in ALIKE.items():
+        samples |= {f"{metric}.map.{view}.centre": alike(order, centre) for view, order in own.items()}
+        samples |= {f"{metric}.map.{view}.other_image": alike(order, order.roll(1, 0)) for view, order in own.items()}
+    return bootstrap(samples, subject.draw("agreement"))
+
+
+def _own(maps: Tensor, classes: Tensor) -> dict[str, Tensor]:
+    place = torch.arange(len(maps), device=maps.device)
+    return {view: ORDERS[view](maps)[place, classes] for view in READ}
+
+
+def cascade_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
+    """Rank correlation with the trained maps as layers lose their weights from the top, signed and absolute."""
+    own = _own(maps, predicted)
+    samples: dict[str, Tensor] = {}
+    for depth, (layer, twin) in enumerate(cascade(subject.net, subject.draw("cascade")), 1):
+        blank = _own(class_maps(twin, subject.images[few]), predicted)
+        for view, order in own.items():
+            rank = rank_correlation(order, blank[view])
+            stem = f"cascade_rank.{depth}-{layer.rpartition('.')[2]}.{view}"
+            samples |= {stem: rank, f"{stem}.absolute": rank.abs()}
+    return bootstrap(samples, subject.draw("cascade"))
+
+
+def faithfulness_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
+    """Infidelity of the map, of another image's and of the centre; max-sensitivity of the map."""
+    net, images, seed = subject.net, subject.images[few], subject.draw("infidelity")
+    own = own_maps(net, images, predicted)
+    centre = nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(own)
+    orders = {"raw": own, "raw.other_image": own.roll(1, 0), "centre": centre}
+    samples = {f"infidelity.{name}": infidelity(net, images, predicted, of, seed) for name, of in orders.items()}
+    samples["max_sensitivity.raw"] = max_sensitivity(net, images, predicted, subject.draw("sensitivity"))
+    return bootstrap(samples, subject.draw("faithfulness"))
+
+
+def dipart_scores(subject: Subject, count: int) -> Scores:
+    """What the middle cell of 3x3 grids sees of its neighbours: 1/9 would be everything alike."""
+    index = sample_grids(subject.labels, 3, count, subject.draw("grids", 3)).to(subject.labels.device)
+    share = dipart(subject.net, assemble(subject.images[index]), subject.labels[index][:, 4], 3, 4)
+    return bootstrap({"dipart_inside": share}, subject.draw("dipart"))

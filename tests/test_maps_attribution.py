@@ -1,0 +1,151 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from niny.maps.agreement import rank_correlation, top_overlap
+from niny.maps.attribution import METHODS, attribute, contribution, dipart, grad_cam, propagate
+from niny.maps.comparison import available, compare_network
+from niny.maps.forward import class_maps, logits
+from niny.maps.sanity import cascade, infidelity, max_sensitivity, own_maps
+from niny.models import Network, cnn, initialise, nin_cifar
+from niny.models.blocks import GlobalAveragePool
+
+IMAGES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+TARGETS = torch.tensor([1, 0, 2, 5])
+
+
+def network(**options: object) -> Network:
+    net = nin_cifar(size=16, width=0.05, **options)
+    initialise(net, "he", 0.0, 4)
+    return net.eval()
+
+
+class Colours(nn.Module):
+    """A map for each of ten channels: its mean over 4 x 4 pixels."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(images, 4)
+
+
+class Everywhere(nn.Module):
+    """Maps without locality: each cell is the mean of the whole image."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3), keepdim=True).expand(-1, -1, images.shape[2] // 4, images.shape[3] // 4)
+
+
+def looking(eye: nn.Module) -> Network:
+    return Network({"eye": eye}, GlobalAveragePool(), ())
+
+
+def test_grad_cam_at_the_last_block_is_the_class_map_over_the_number_of_cells() -> None:
+    net = network()
+    found = attribute(grad_cam("mlpconv3"), net, IMAGES, TARGETS, 4)
+    own = own_maps(net, IMAGES, TARGETS)
+    assert own.abs().max() > 0
+    assert torch.allclose(16 * found, own, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["gap", "fc", "fc_dropout"])
+def test_contributions_add_up_to_the_logit(head: str) -> None:
+    net = network(head=head)
+    parts = attribute(contribution, net, IMAGES, TARGETS, 4).sum((1, 2))
+    bias = 0 if head == "gap" else net.head.fc.bias[TARGETS]  # type: ignore[union-attr, index]
+    assert torch.allclose(parts + bias, logits(net, IMAGES).gather(1, TARGETS[:, None])[:, 0], atol=1e-5)
+
+
+def test_integrated_gradients_add_up_to_the_difference_from_the_baseline() -> None:
+    net = network(final_relu=False)
+    total = attribute(METHODS["integrated_gradients"], net, IMAGES, TARGETS, 16).sum((1, 2))
+    said = logits(net, torch.cat([IMAGES, torch.zeros(1, 3, 16, 16)]))
+    expected = said[torch.arange(4), TARGETS] - said[4, TARGETS]
+    assert torch.allclose(total, expected, atol=0.02 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("head", ["gap", "fc", "fc_dropout"])
+def test_the_epsilon_rule_everywhere_is_gradient_x_input(head: str) -> None:
+    from captum.attr._utils.lrp_rules import EpsilonRule
+
+    net = network(head=head)
+    ruled = propagate(net, IMAGES.clone().requires_grad_(), TARGETS, EpsilonRule).detach().sum(1)
+    product = attribute(METHODS["gradient_x_input"], net, IMAGES, TARGETS, 16)
+    assert torch.allclose(ruled, product, atol=1e-5 + 1e-3 * product.abs().max().item())
+    assert not hasattr(net.mlpconv1.conv1, "rule")  # type: ignore[union-attr]
+
+
+def test_every_method_finds_the_only_square_that_counts() -> None:
+    images = torch.zeros(1, 10, 16, 16)
+    images[0, 3, 8:12, 4:8] = 5
+    for name in available(looking(Colours())):
+        if name not in (
+            "saliency",
+            "lrp",
+        ):  # the gradient of a linear map is the same everywhere, relevance knows no pool
+            found = attribute(METHODS[name], looking(Colours()), images, torch.tensor([3]), 4)
+            assert found.flatten().argmax().item() == 4 * 2 + 1, name
+
+
+def test_rank_correlation_is_scipys() -> None:
+    from scipy.stats import spearmanr
+
+    a, b = torch.randn(3, 4, 4).round(decimals=0), torch.randn(3, 4, 4)  # rounded: with ties
+    expected = [spearmanr(x.flatten(), y.flatten()).statistic for x, y in zip(a, b, strict=True)]
+    assert rank_correlation(a, b).tolist() == pytest.approx(expected)
+
+
+def test_top_overlap_of_equal_and_of_opposite_maps() -> None:
+    maps = torch.rand(5, 8, 8)
+    assert top_overlap(maps, maps).tolist() == [1] * 5
+    assert top_overlap(maps, -maps).tolist() == [0] * 5
+
+
+def test_dipart_of_a_local_and_of_a_global_network() -> None:
+    canvas, classes = torch.rand(3, 10, 48, 48), torch.tensor([0, 4, 9])
+    assert dipart(looking(Colours()), canvas, classes, 3, 4).tolist() == [1] * 3
+    assert dipart(looking(Everywhere()), canvas, classes, 3, 4).tolist() == pytest.approx([1 / 9] * 3)
+
+
+def test_the_cascade_starts_at_the_class_maps_and_leaves_the_network_alone() -> None:
+    net = network(head="fc")
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    steps = [(name, {k: v.clone() for k, v in twin.state_dict().items()}) for name, twin in cascade(net, 0)]
+    assert [name.rpartition(".")[2] for name, _ in steps] == [
+        "cccp6", "cccp5", "conv3", "cccp4", "cccp3", "conv2", "cccp2", "cccp1", "conv1"
+    ]  # fmt: skip
+    changed = {name for name, value in steps[1][1].items() if not torch.equal(value, before[name])}
+    assert changed == {"mlpconv3.cccp6.weight", "mlpconv3.cccp5.weight"}
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_infidelity_of_the_exact_map_is_zero_and_of_a_stranger_is_not() -> None:
+    images = torch.rand(4, 10, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)  # flat within each cell
+    net = looking(Colours())
+    own = own_maps(net, images, TARGETS)
+    assert infidelity(net, images, TARGETS, own, 0).tolist() == pytest.approx([0] * 4, abs=1e-5)
+    assert infidelity(net, images, TARGETS, 7 * own, 0).tolist() == pytest.approx([0] * 4, abs=1e-5)
+    assert (infidelity(net, images, TARGETS, own.roll(1, 0), 0) > 0.01).all()
+
+
+def test_sensitivity_of_a_linear_map_is_bounded_by_the_change_and_leaves_the_global_generator_alone() -> None:
+    images = torch.ones(4, 10, 16, 16)
+    state = torch.get_rng_state()
+    found = max_sensitivity(looking(Colours()), images, TARGETS, 0)
+    assert torch.equal(state, torch.get_rng_state())
+    assert (found > 0).all()
+    assert (found <= 0.02).all()
+    assert torch.equal(found, max_sensitivity(looking(Colours()), images, TARGETS, 0))
+
+
+@pytest.mark.parametrize(
+    "net", [network(), network(head="fc_dropout", inverted_dropout=False), cnn(size=16, width=0.1)]
+)
+def test_all_comparisons_run_on_every_kind_of_network_and_lie_in_their_bounds(net: Network) -> None:
+    images = torch.randn(20, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    found = compare_network(net, images, torch.arange(20) % 10, names="abcdefghij", seed=0, count=6)
+    for name, score in found.items():
+        if name.startswith(("agreement_rank", "cascade_rank")):
+            assert -1 - 1e-9 <= score["value"] <= 1 + 1e-9, name
+        elif name.startswith(("agreement_top", "dipart")):
+            assert 0 <= score["value"] <= 1, name
+    assert "max_sensitivity.raw" in found
+    assert class_maps(net, images).isfinite().all()
