@@ -1,0 +1,157 @@
+"""Real objects with boxes: do the maps of a CIFAR-10 network lie on the objects of Tiny-ImageNet's validation images?
+
+Seven classes of CIFAR-10 have counterparts among the 200 of Tiny-ImageNet. Left out as no CIFAR-10 class means them:
+wild cats, the gazelle (no deer), gondola and police van (neither plainly ship nor truck), buses and pickup-like cars;
+aeroplanes and horses are not among the 200. Objects fill half of these images, so that a map of one value already has
+half of its mass in the box: every score stands beside the centre's and beside that of one value.
+
+Whitening is defined for the size of the training images. `dense` whitens the four quarters of an image by themselves
+and lays them together again; `shrunk` averages the image down to the training size, the scale the network knows.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from niny.data.preprocess import Preprocessor
+from niny.data.sets import TinyImageNetVal
+from niny.maps import nulls
+from niny.maps.forward import class_maps, decide
+from niny.maps.grids import assemble
+from niny.maps.samples import Scores, bootstrap, score
+from niny.maps.views import ORDERS, VIEWS
+from niny.models import Network
+
+SHARED: Mapping[str, tuple[str, ...]] = {  # CIFAR-10 class: WordNet ids of Tiny-ImageNet that are plainly of it
+    "automobile": ("n02814533", "n03100240", "n03670208", "n04285008"),  # station wagon, convertible, limousine, sports
+    "bird": ("n01855672", "n02002724", "n02056570", "n02058221"),  # goose, black stork, king penguin, albatross
+    "cat": ("n02123045", "n02123394", "n02124075"),  # tabby, Persian, Egyptian
+    "dog": ("n02085620", "n02094433", "n02099601", "n02099712", "n02106662", "n02113799"),  # six breeds
+    "frog": ("n01641577", "n01644900"),  # bullfrog, tailed frog
+    "ship": ("n03662601",),  # lifeboat
+    "truck": ("n03796401",),  # moving van
+}
+TOLERANCE = 15 / 224  # of the side: the pointing game's 15 pixels
+THRESHOLDS = np.arange(0, 1, 0.05)
+OVERLAPS = (0.3, 0.5, 0.7)  # of MaxBoxAccV2
+
+
+def shared(val: TinyImageNetVal, names: Sequence[str]) -> tuple[NDArray[np.int64], Tensor]:
+    """Indices of the images whose class CIFAR-10 has too, and those classes as positions in `names`."""
+    classes = {wnid: names.index(name) for name, wnids in SHARED.items() for wnid in wnids}
+    index = np.array([i for i, wnid in enumerate(val.wnids) if wnid in classes])
+    return index, torch.tensor([classes[val.wnids[i]] for i in index])
+
+
+def prepare(kind: str, images: NDArray[np.uint8], preprocessor: Preprocessor) -> Tensor:
+    """uint8 N x 3 x 64 x 64 -> preprocessed, `dense` at their size or `shrunk` to the training size."""
+    side = preprocessor.shape[1]
+    if kind == "shrunk":
+        small = F.adaptive_avg_pool2d(torch.from_numpy(images).float(), side).round()
+        return preprocessor.apply(small.to(torch.uint8).numpy())
+    count = images.shape[2] // side
+    cells = images.reshape(len(images), 3, count, side, count, side).transpose(0, 2, 4, 1, 3, 5)
+    return assemble(preprocessor.apply(cells.reshape(-1, 3, side, side)).view(len(images), -1, 3, side, side))
+
+
+def box_scores(
+    net: Network,
+    val: TinyImageNetVal,
+    preprocessor: Preprocessor,
+    *,
+    names: Sequence[str],
+    seed: int,
+    count: int = 1050,
+) -> Scores:
+    """Scores on `count` of the shared images: `box_METRIC.READING.KIND`, the null `centre` in the place of a reading.
+
+    hit: the largest cell's middle lies in the box; hit_near: within its tolerance; energy: share of the positive part
+    in the box; maxacc: MaxBoxAccV2, its threshold chosen on every other image and scored on the rest. `box_accuracy`
+    says how many of the images the network recognises.
+    """
+    index, targets = shared(val, names)
+    some = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))[:count]
+    index, targets, boxes = index[some.numpy()], targets[some], torch.from_numpy(val.boxes[index[some.numpy()]])
+    area = ((boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)).double() / val.images[0, 0].size
+    samples = {"box_area": area}
+    for kind in ("dense", "shrunk"):
+        maps = class_maps(net, prepare(kind, val.images[index], preprocessor))
+        place = torch.arange(len(maps))
+        own = {view: (read(maps)[place, targets], ORDERS[view](maps)[place, targets]) for view, read in VIEWS.items()}
+        middle = nulls.centre(*maps.shape[2:]).expand(len(maps), -1, -1)
+        for name, (values, order) in {**own, "centre": (middle, middle)}.items():
+            for metric, value in measure(values, order, boxes, val.images.shape[-1]).items():
+                samples[f"box_{metric}.{name}.{kind}"] = value
+        if kind == "shrunk":
+            samples["box_accuracy"] = (decide(net, maps).argmax(1) == targets).double()
+    return bootstrap(samples, seed) | {"box_energy.uniform": score(float(area.mean()))}
+
+
+def measure(values: Tensor, order: Tensor, boxes: Tensor, side: int) -> dict[str, Tensor]:
+    """N x h x w maps and N boxes (x0, y0, x1, y1, ends included, of `side` pixels) -> N values of each metric."""
+    cell = side // values.shape[1]
+    largest = order.flatten(1).argmax(1)
+    row, column = (cell * (at + 0.5) - 0.5 for at in (largest // order.shape[2], largest % order.shape[2]))
+    inside = _pixels_in(boxes, side)
+    positive = values.double().clamp_min(0).repeat_interleave(cell, 1).repeat_interleave(cell, 2)
+    return {
+        "hit": _within(row, column, boxes, 0),
+        "hit_near": _within(row, column, boxes, TOLERANCE * side),
+        "energy": (positive * inside).sum((1, 2)) / positive.sum((1, 2)).clamp_min(1e-7),
+        "maxacc": max_box_accuracy(values, boxes, side),
+    }
+
+
+def _within(row: Tensor, column: Tensor, boxes: Tensor, slack: float) -> Tensor:
+    x0, y0, x1, y1 = boxes.T
+    across = (column >= x0 - slack) & (column <= x1 + slack)
+    inside: Tensor = across & (row >= y0 - slack) & (row <= y1 + slack)
+    return inside.double()
+
+
+def _pixels_in(boxes: Tensor, side: int) -> Tensor:
+    line = torch.arange(side)
+    across = (line >= boxes[:, :1]) & (line <= boxes[:, 2:3])
+    down = (line >= boxes[:, 1:2]) & (line <= boxes[:, 3:])
+    return (down[:, :, None] & across[:, None, :]).double()
+
+
+def max_box_accuracy(maps: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """MaxBoxAccV2 (Choe et al. 2020) of each image, NaN for those on which the threshold was chosen: N values.
+
+    Maps are scaled to 0..1 by image and enlarged bilinearly, as there; for each overlap the threshold that is best on
+    the images at even places is scored on those at odd places.
+    """
+    best = best_overlaps(maps, boxes, side)  # N x thresholds
+    tuned, kept = best[0::2], best[1::2]
+    hits = [kept[:, int((tuned >= o).mean(0).argmax())] >= o for o in OVERLAPS]
+    found = torch.full((len(maps),), torch.nan, dtype=torch.float64)
+    found[1::2] = torch.from_numpy(np.mean(hits, axis=0))
+    return found
+
+
+def best_overlaps(maps: Tensor, boxes: Tensor, side: int) -> NDArray[np.float64]:
+    """The best IoU with the box of any connected part of the map above each threshold: N x thresholds."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    scaled = ((maps - low) / (high - low).clamp_min(1e-12)).float()
+    large = F.interpolate(scaled[:, None], (side, side), mode="bilinear")[:, 0].cpu().numpy()
+    pairs = zip(large, boxes.numpy(), strict=True)
+    return np.array([[_best_overlap(one > t, box) for t in THRESHOLDS] for one, box in pairs])
+
+
+def _best_overlap(mask: NDArray[np.bool_], box: NDArray[np.int64]) -> float:
+    from scipy.ndimage import find_objects, label
+
+    found = [_iou((p[1].start, p[0].start, p[1].stop - 1, p[0].stop - 1), box) for p in find_objects(label(mask)[0])]
+    return max(found, default=0.0)
+
+
+def _iou(a: Sequence[int], b: Sequence[int] | NDArray[np.int64]) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]) + 1, min(a[3], b[3]) - max(a[1], b[1]) + 1
+    overlap = max(width, 0) * max(height, 0)
+    sizes = sum((c[2] - c[0] + 1) * (c[3] - c[1] + 1) for c in (a, b))
+    return float(overlap / (sizes - overlap))

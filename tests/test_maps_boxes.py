@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from niny.config import DataSpec
+from niny.data.preprocess import Preprocessor
+from niny.data.sets import TinyImageNetVal
+from niny.maps.boxes import SHARED, best_overlaps, box_scores, max_box_accuracy, measure, prepare, shared
+from niny.models import initialise, nin_cifar
+
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+BOXES = torch.tensor([[8, 16, 31, 47], [32, 0, 63, 31], [0, 0, 63, 63], [16, 16, 47, 39]] * 3)
+
+
+def drawn(boxes: Tensor) -> Tensor:
+    """16 x 16 maps of 64-pixel images that are one in the boxes (multiples of a cell) and zero elsewhere."""
+    maps = torch.zeros(len(boxes), 16, 16)
+    for one, (x0, y0, x1, y1) in zip(maps, (boxes // 4).tolist(), strict=True):
+        one[y0 : y1 + 1, x0 : x1 + 1] = 1
+    return maps
+
+
+def validation(count: int = 12) -> TinyImageNetVal:
+    images = np.random.default_rng(0).integers(0, 256, (count, 3, 64, 64), np.uint8)
+    wnids = [wnid for wnids in SHARED.values() for wnid in wnids]
+    return TinyImageNetVal(images, BOXES[:count].numpy(), (*wnids, "n01443537")[-count:], {})
+
+
+def test_a_perfect_map_scores_one_in_everything_and_its_opposite_zero() -> None:
+    boxes = BOXES[BOXES[:, 2] - BOXES[:, 0] < 63]  # the opposite of a map that fills the image is nothing
+    right, wrong = (measure(maps, maps, boxes, 64) for maps in (drawn(boxes), 1 - drawn(boxes)))
+    for metric in ("hit", "hit_near", "energy"):
+        assert (right[metric] == 1).all(), metric
+    assert (wrong["hit"] == 0).all()
+    assert (wrong["energy"] == 0).all()
+    assert right["maxacc"][1::2].tolist() == [1] * len(boxes[1::2])
+    assert right["maxacc"][0::2].isnan().all()
+
+
+def test_the_energy_of_a_map_of_one_value_is_the_share_of_the_box() -> None:
+    flat = torch.ones(len(BOXES), 16, 16)
+    area = (BOXES[:, 2] - BOXES[:, 0] + 1) * (BOXES[:, 3] - BOXES[:, 1] + 1) / 64**2
+    assert torch.allclose(measure(flat, flat, BOXES, 64)["energy"], area.double())
+
+
+def test_a_miss_by_one_cell_is_within_the_tolerance_only() -> None:
+    maps = torch.zeros(1, 16, 16)
+    maps[0, 5, 1] = 1  # its middle at 5.5 pixels, the box begins at 8
+    found = measure(maps, maps, BOXES[:1], 64)
+    assert (found["hit"].item(), found["hit_near"].item()) == (0, 1)
+
+
+def test_the_best_connected_part_counts() -> None:
+    maps = drawn(BOXES[:1])
+    maps[0, 15, 15] = 1  # a part of its own, far away
+    assert best_overlaps(maps, BOXES[:1], 64).max() > 0.8
+
+
+def test_the_threshold_is_chosen_on_one_half_and_scored_on_the_other() -> None:
+    rings = drawn(BOXES) + 0.4
+    rings[:, 0, 0] = 0  # the background, after scaling at 0.29, joins everything below that threshold
+    assert max_box_accuracy(rings, BOXES, 64)[1::2].mean() == 1
+    backwards = rings.clone()
+    backwards[0::2] = rings[1::2]  # tuned on maps that do not belong to their boxes
+    assert max_box_accuracy(backwards, BOXES, 64)[1::2].mean() < 1
+
+
+def test_only_images_of_shared_classes_are_taken() -> None:
+    index, targets = shared(validation(), NAMES)
+    assert len(index) == 11
+    assert {NAMES[k] for k in targets.tolist()} <= set(SHARED)
+    assert NAMES[int(targets[-1])] == "truck"
+
+
+@pytest.mark.parametrize(("kind", "side"), [("dense", 64), ("shrunk", 32)])
+def test_whole_images_are_whitened_in_parts_of_the_size_that_whitening_knows(kind: str, side: int) -> None:
+    spec = DataSpec("cifar10", 10, 3, 32, "mean")
+    fitted = Preprocessor.fit(np.random.default_rng(1).integers(0, 256, (50, 3, 32, 32), np.uint8), spec)
+    val = validation(2)
+    ready = prepare(kind, val.images, fitted)
+    assert ready.shape == (2, 3, side, side)
+    if kind == "dense":
+        assert torch.equal(ready[:, :, 32:, :32], fitted.apply(np.ascontiguousarray(val.images[:, :, 32:, :32])))
+
+
+def test_all_box_scores_come_with_their_nulls() -> None:
+    spec = DataSpec("cifar10", 10, 3, 32, "mean")
+    fitted = Preprocessor.fit(np.random.default_rng(1).integers(0, 256, (50, 3, 32, 32), np.uint8), spec)
+    net = nin_cifar(width=0.05)
+    initialise(net, "he", 0.0, 0)
+    found = box_scores(net, validation(), fitted, names=NAMES, seed=0)
+    assert found["box_energy.uniform"]["value"] == found["box_area"]["value"]
+    assert {f"box_{m}.centre.{k}" for m in ("hit", "energy", "maxacc") for k in ("dense", "shrunk")} <= set(found)
+    assert all(0 <= score["value"] <= 1 for score in found.values())
