@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ from niny.errors import NinyError
 from niny.evaluation.rules import Score
 from niny.maps.faithfulness import blurred, deletion, insertion, ranks
 from niny.maps.forward import head_kind, untrained, why_no_grids
+from niny.maps.grids import assemble
+from niny.maps.heads import contributions
 from niny.maps.records import read_scores, save_scores
-from niny.maps.samples import Scores, bootstrap, only, rates, score, wilson
+from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, rates, score, wilson
 from niny.maps.scores import OF_CANVASES, OF_MAPS, score_network, skipped
 from niny.maps.translation import correlation, equivariance, error_rise, shift
 from niny.models import Network, cnn, initialise, maxout, nin_cifar
-from niny.models.blocks import FullyConnected, GlobalAveragePool
+from niny.models.blocks import Dropout, FullyConnected, GlobalAveragePool
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -43,6 +46,15 @@ def painted(count: int = 60) -> tuple[Tensor, Tensor]:
 def scored(net: Network, seed: int = 1) -> Scores:
     images, labels = painted()
     return score_network(net, images, labels, names=NAMES, seed=seed, grids=20, shifted=30, inserted=10)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Thousands of tiny operations: waiting for a second thread costs more than it brings, on a busy machine much."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +113,18 @@ def test_networks_that_cannot_have_a_score_say_why_and_keep_the_others() -> None
     assert set(skipped(dense)) == {"completeness_error", *OF_MAPS, *OF_CANVASES}
     assert "gridpg3_mass.raw" in scored(full)
     assert "completeness_error" not in scored(full)
+    assert {"claim1_rate.contribution", "gridpg3_mass.contribution", "focus.contribution"} <= set(scored(full))
     assert [head_kind(net) for net in (oracle(), full, dense)] == ["gap", "fc", "dense"]
     assert why_no_grids(oracle()) is None
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_contributions_of_a_fully_connected_head_add_up_to_its_logits_also_on_a_grid(rate: float) -> None:
+    head = FullyConnected(160, 10, Dropout(rate, inverted=False) if rate else None).eval()
+    maps = torch.rand(9, 10, 4, 4)
+    alone = contributions(head, 1, maps)
+    assert torch.allclose(alone.sum((2, 3)) + head.fc.bias, head(maps), atol=1e-5)
+    assert torch.allclose(contributions(head, 3, assemble(maps[None])), assemble(alone[None]), atol=1e-5)
 
 
 def test_an_untrained_twin_forgets_everything_and_leaves_its_original_alone() -> None:
@@ -181,6 +203,15 @@ def test_the_bootstrap_interval_has_the_width_that_theory_gives() -> None:
     items = torch.randn(400, generator=torch.Generator().manual_seed(0))
     low, high = bootstrap({"x": items}, 0)["x"]["interval"]
     assert (high - low) / 2 == pytest.approx(1.96 * items.std().item() / 20, rel=0.1)
+
+
+def test_the_median_comes_with_the_interval_of_theory() -> None:
+    items = torch.randn(400, generator=torch.Generator().manual_seed(0))
+    found = bootstrap_median({"x": items}, 0)["x"]
+    low, high = found["interval"]
+    assert found["value"] == pytest.approx(items.median().item())
+    assert low < found["value"] < high
+    assert (high - low) / 2 == pytest.approx(1.96 * 1.2533 / 20, rel=0.3)
 
 
 def test_numbers_of_one_item_are_resampled_together() -> None:

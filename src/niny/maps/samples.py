@@ -40,6 +40,19 @@ def bootstrap(samples: Mapping[str, Tensor], seed: int) -> Scores:
     return {name: score(values[i], (low[i], high[i]), items[i]) for i, name in enumerate(kept)}
 
 
+def bootstrap_median(samples: Mapping[str, Tensor], seed: int) -> Scores:
+    """As `bootstrap`, for the median of all numbers of the items drawn; without NaN."""
+    found: Scores = {}
+    for name, values in samples.items():
+        rows = values.double().cpu().reshape(len(values), -1)
+        ordered, place = rows.flatten().sort()
+        drawn = _resampled(len(rows), seed)[:, place // rows.shape[1]].cumsum(1)
+        medians = ordered[torch.searchsorted(drawn, drawn[:, -1:] / 2)[:, 0]]
+        low, high = medians.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+        found[name] = score(float(rows.median()), (low, high), len(rows))
+    return found
+
+
 def _resampled(n: int, seed: int) -> Tensor:
     """How often each item is drawn in each resample, [RESAMPLES, n]."""
     drawn = torch.randint(n, (RESAMPLES, n), generator=torch.Generator().manual_seed(seed))

@@ -3,7 +3,8 @@
 A name is `metric.reading[.subset or null]`: `gridpg3_mass.centred`, `claim1_rate.raw.wrong`, `gridpg3_hit.raw.animals`,
 `gridpg3_mass.raw.untrained`. Readings are those of `niny.maps.views`; a null in the place of a reading (`uniform`,
 `centre`) is a map that knows nothing of the network. Shares, hits and masses lie between 0 and 1; the rise of the
-error under shifts is in per cent points. Nothing is chosen by confidence: grids are drawn from all images given.
+error under shifts is in per cent points. Nothing is chosen by confidence: grids are drawn from all images given, and
+the subsets (`correct`, `wrong`, `confident`, by what the network says of an image alone) are of the cells of these.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,8 @@ from torch import Tensor
 from niny.maps import canvases, figure4, grids, nulls
 from niny.maps.faithfulness import insertion
 from niny.maps.forward import class_maps, decide, head_kind, logits, untrained, why_no_grids, why_no_maps
-from niny.maps.samples import Scores, bootstrap, only, rates, score
+from niny.maps.heads import orders_of, values_of
+from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, rates, score
 from niny.maps.translation import equivariance, error_rise
 from niny.maps.views import ORDERS, VIEWS
 from niny.models import Network
@@ -27,6 +29,7 @@ GROUPS = {
     "animals": {"bird", "cat", "deer", "dog", "frog", "horse"},
 }
 SIDES = (2, 3)
+SURE = 0.99  # probability of the class from which an image counts as confident, as Rao et al. choose theirs
 OF_MAPS = ("claim1_rate", "equivariance", "insertion", "top10_share")  # scores that need class maps,
 OF_CANVASES = ("focus", "gridpg", "place")  # and those that need maps of larger images
 COMPLETENESS_IMAGES = 500
@@ -83,16 +86,16 @@ def score_network(
         found |= insertion_scores(subject, maps, said.argmax(1), inserted)
         found |= equivariance_scores(subject, 2 * inserted)
         if why_no_grids(net) is None:
-            found |= dense_scores(subject, said.argmax(1) == labels, grids, placed)
+            found |= dense_scores(subject, said, grids, placed)
     return found
 
 
-def dense_scores(subject: Subject, correct: Tensor, grids: int, placed: int) -> Scores:
+def dense_scores(subject: Subject, said: Tensor, grids: int, placed: int) -> Scores:
     """All scores that need maps of canvases larger than an image."""
     found = focus_scores(subject, grids) | place_scores(subject, placed)
     for side in SIDES:
         if len(subject.labels.unique()) >= side**2:
-            found |= grid_scores(subject, correct, side, grids)
+            found |= grid_scores(subject, said, side, grids)
     return found
 
 
@@ -112,7 +115,7 @@ def figure4_scores(subject: Subject, maps: Tensor, said: Tensor) -> Scores:
     chance = score(1 / maps.shape[1])
     found = {"claim1_rate.uniform": chance, "top10_share.uniform": chance} | completeness(subject, maps)
     tops: dict[str, Tensor] = {}
-    for view, order in ORDERS.items():
+    for view, order in orders_of(subject.net).items():
         seen = order(maps)
         hits, share = figure4.holds_largest(seen, labels), figure4.share_of_top(seen, labels)
         found |= rates({f"claim1_rate.{view}{name}": only(hits, where) for name, where in (subsets | classes).items()})
@@ -153,7 +156,7 @@ def insertion_scores(subject: Subject, maps: Tensor, predicted: Tensor, count: i
     def area(order: Tensor) -> Tensor:
         return insertion(subject.net, images, predicted, order, subject.draw("ties"))
 
-    own = {view: order(maps)[place, predicted] for view, order in ORDERS.items()}
+    own = {view: order(maps)[place, predicted] for view, order in orders_of(subject.net).items()}
     centre = area(nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(own["raw"]))
     other = area(own["raw"].roll(1, 0))  # each image in the order of the image before it, for what that one shows
     samples = {"insertion_area.centre": centre, "insertion_area.other_image": other}
@@ -164,25 +167,29 @@ def insertion_scores(subject: Subject, maps: Tensor, predicted: Tensor, count: i
     return bootstrap(samples, subject.draw("insertion"))
 
 
-def grid_scores(subject: Subject, correct: Tensor, side: int, count: int) -> Scores:
+def grid_scores(subject: Subject, said: Tensor, side: int, count: int) -> Scores:
     """The grid pointing game on `count` grids: mass and hit of every reading, by subset, beside their nulls."""
     index = grids.sample_grids(subject.labels, side, count, subject.draw("grids", side)).to(subject.labels.device)
     classes = subject.labels[index]
-    subsets = {"": classes >= 0, ".correct": correct[index], ".wrong": ~correct[index]}
+    correct = said.argmax(1) == subject.labels
+    sure = correct & (said.softmax(1).amax(1) >= SURE)
+    subsets = {"": classes >= 0, ".correct": correct[index], ".wrong": ~correct[index], ".confident": sure[index]}
     subsets |= groups(classes, subject.names)
     maps = grid_maps(subject.net, subject.images, index)
     blank = grid_maps(untrained(subject.net, subject.draw("untrained")), subject.images, index[:UNTRAINED_GRIDS])
     samples: dict[str, Tensor] = {}
-    for metric, measure, readings in (("mass", grids.mass, VIEWS), ("hit", grids.hit, ORDERS)):
+    readings = {"mass": values_of(subject.net, side), "hit": orders_of(subject.net, side)}
+    for metric, measure in (("mass", grids.mass), ("hit", grids.hit)):
         stem = f"gridpg{side}_{metric}"
-        for view, read in readings.items():
+        for view, read in readings[metric].items():
             values = measure(read(maps), classes, side)
             samples |= {f"{stem}.{view}{name}": only(values, where) for name, where in subsets.items()}
             samples[f"{stem}.{view}.other_image"] = measure(read(maps).roll(1, 0), classes, side)
             samples[f"{stem}.{view}.untrained"] = _padded(measure(read(blank), classes[: len(blank)], side), count)
         for null, order in null_maps(maps, side, subject.draw("noise")).items():
             samples[f"{stem}.{null}"] = measure(order, classes, side)
-    found = bootstrap(samples, subject.draw("gridpg", side))
+    medians = {f"gridpg{side}_mass_median.{view}": samples[f"gridpg{side}_mass.{view}"] for view in readings["mass"]}
+    found = bootstrap(samples, subject.draw("gridpg", side)) | bootstrap_median(medians, subject.draw("gridpg", side))
     return found | {f"gridpg{side}_{metric}.uniform": score(1 / side**2) for metric in ("mass", "hit")}
 
 
@@ -193,7 +200,9 @@ def focus_scores(subject: Subject, count: int) -> Scores:
     )
     maps, classes = grid_maps(subject.net, subject.images, index), subject.labels[index]
     random = null_maps(maps, 2, subject.draw("noise"))["random"]
-    samples = {f"focus.{view}": grids.focus(read(maps), classes, asked) for view, read in VIEWS.items()}
+    samples = {
+        f"focus.{view}": grids.focus(read(maps), classes, asked) for view, read in values_of(subject.net, 2).items()
+    }
     samples["focus.random"] = grids.focus(random, classes, asked)
     return bootstrap(samples, subject.draw("focus")) | {"focus.uniform": score(1 / 2)}
 
