@@ -55,7 +55,7 @@ class DataSpec:
 class Recipe:
     """How a network is trained. `authors` is what the paper's authors ran; every other recipe is this study's own."""
 
-    init: Literal["normal", "he"]
+    init: Literal["normal", "he", "centred"]
     lr: float
     phases: tuple[tuple[int, float], ...]  # (epochs, factor on lr) one after the other
     batch: int = 128
@@ -103,6 +103,7 @@ class Scale:
     seeds: int
     evaluate_every: int  # epochs between two looks at train and test error
     probe_images: int  # training images on which the error without dropout masks is followed
+    grids: int = 500  # of each size, on which class maps are scored
     width: float = 1.0  # factor on the number of feature maps
     keep_records: bool = True  # does a finished run outlive a change of the code?
     dataset: str | None = None
@@ -124,7 +125,7 @@ class Run:
     def digest(self) -> str:
         """Identity of the training: sixteen hex digits over every setting that can change its result."""
         settings = dataclasses.asdict(self)
-        for field in ("title", "seeds", "evidence", "keep_records"):
+        for field in ("title", "seeds", "evidence", "keep_records", "grids"):
             settings["scale"].pop(field)
         for field in ("title", "scales"):
             settings["experiment"].pop(field, None)

@@ -1,0 +1,89 @@
+"""The command line: what goes wrong is one line that names the thing, and exit status 1."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from niny.cli import main
+from niny.training import runs
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("train cifar11-nin --scale smoke", "unknown experiment 'cifar11-nin'"),
+        ("train cifar10-nin --scale huge", "unknown scale 'huge'"),
+        ("train cifar10-nin --scale smoke --device tpu", "unknown device 'tpu'"),
+        ("train cifar10-nin --scale smoke --seeds -1", "seed"),
+        ("status --scale huge", "unknown scale 'huge'"),
+        ("summary --scale huge", "unknown scale 'huge'"),
+        ("data fetch imagenet", "unknown data set 'imagenet'"),
+        ("data verify cifar10", "niny data fetch cifar10"),
+        ("evaluate nothing.caffemodel --data cifar10", "nothing.caffemodel"),
+        ("evaluate nothing.safetensors --data moon", "unknown data set 'moon'"),
+        ("notebook run missing.ipynb out.ipynb", "missing.ipynb"),
+        ("notebook clean missing.ipynb", "missing.ipynb"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_1(
+    project: Path, capsys: pytest.CaptureFixture[str], words: str, complaint: str
+) -> None:
+    assert main(words.split()) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("niny: ")
+    assert complaint in said
+    assert said.count("\n") == 1
+
+
+def test_a_wrong_parameters_file_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("dropout: 0.0", "dropout: none"))
+    assert main(["status", "--scale", "smoke"]) == 1
+    assert "dropout: expected float, got 'none'" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "results")
+
+    monkeypatch.setattr(runs, "train_seed", full)
+    assert main(["train", "cifar10-nin", "--scale", "smoke"]) == 1
+    assert capsys.readouterr().err == "niny: results: No space left on device\n"
+
+
+def test_ctrl_c_says_that_nothing_is_lost(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "train_seed", stop)
+    assert main(["train", "cifar10-nin", "--scale", "smoke"]) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def test_train_then_status_then_evaluate(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "cifar10-nin-nodropout", "--scale", "smoke", "--seeds", "0", "--precision", "float32"]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(["status", "--scale", "smoke"]) == 0
+    assert "recorded 1/2  missing 1" in capsys.readouterr().out
+    weights = "results/smoke/runs/cifar10-nin-nodropout/seed-0/weights.safetensors"
+    assert main(["evaluate", weights, "--data", "digits", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    record = json.loads(Path(weights).with_name("metrics.json").read_text())
+    assert result["n"] == record["test_images"]
+    assert result["error"] == pytest.approx(record["weights_test_error"], abs=1e-3)
+
+
+def test_it_runs_from_the_source_tree_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "niny", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert "status" in done.stdout

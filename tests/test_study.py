@@ -1,0 +1,101 @@
+"""The whole study at smoke scale, in a fresh clone, without network: what `make test` promises."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+SCALE = "smoke"
+
+
+def call(clone: Path, *words: str) -> str:
+    done = subprocess.run(words, cwd=clone, capture_output=True, text=True, env={**os.environ, "NINY_ROOT": ""})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the working tree (committed or not) in which report@smoke was reproduced."""
+    folder = tmp_path_factory.mktemp("study") / "niny"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    call(folder, "git", "init", "--quiet")
+    call(folder, "dvc", "repro", "--quiet", f"report@{SCALE}")
+    return folder
+
+
+def digests(clone: Path) -> dict[str, bytes]:
+    """Contents of every result that must be the same when the same thing is run again."""
+    results = clone / "results" / SCALE
+    names = ("metrics.json", "history.csv", "environment.json")
+    return {
+        str(p.relative_to(clone)): p.read_bytes() for p in results.rglob("*") if p.is_file() and p.name not in names
+    }
+
+
+def test_the_report_is_there_and_says_which_scale_it_is(clone: Path, params: Any) -> None:
+    text = (clone / "results" / SCALE / "report.html").read_text()
+    assert "smoke" in text.lower()
+    assert "not a reproduction" in text.lower()
+
+
+def test_every_run_of_the_scale_has_a_record(clone: Path, params: Any) -> None:
+    for experiment in params.experiments_at(SCALE):
+        for seed in range(params.scales[SCALE].seeds):
+            folder = clone / "results" / SCALE / "runs" / experiment.name / f"seed-{seed}"
+            assert json.loads((folder / "metrics.json").read_text())["seed"] == seed
+
+
+def test_a_second_run_has_nothing_to_do(clone: Path) -> None:
+    assert "up to date" in call(clone, "dvc", "repro", f"report@{SCALE}")
+
+
+def test_executed_notebooks_are_readable_records(clone: Path) -> None:
+    paths = sorted((clone / "results" / SCALE / "notebooks").glob("*.ipynb"))
+    assert {p.name.split("-")[1].removesuffix(".ipynb") for p in paths} == {"train", "tables", "maps", "report"}
+    for path in paths:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
+
+
+def test_running_and_saving_a_notebook_in_jupyterlab_retrains_nothing(clone: Path) -> None:
+    """Without our save hook the source does change: then the clean copy is made again, and it is the same."""
+    source = clone / "notebooks" / "02-train.ipynb"
+    before = source.read_bytes()
+    executed = nbformat.read(clone / "results" / SCALE / "notebooks" / "02-train-cifar10-nin.ipynb", as_version=4)
+    notebook = nbformat.read(source, as_version=4)
+    for cell, ran in zip([c for c in notebook.cells if c.cell_type == "code"][1:], executed.cells, strict=False):
+        cell.outputs, cell.execution_count = ran.get("outputs", []), 7
+    nbformat.write(notebook, source)
+    said = call(clone, "dvc", "repro", f"report@{SCALE}")
+    assert "Running stage 'sources'" in said
+    assert said.count("Running stage") == 1
+    source.write_bytes(before)
+
+
+def test_everything_run_again_gives_the_same_bytes(clone: Path) -> None:
+    """Retraining included; only times and machine facts may differ, so the pages that show them are left out."""
+    shown = {f"results/{SCALE}/{name}" for name in ("report.html", "README.md", "tables/runs.csv")}
+    before = digests(clone)
+    shutil.rmtree(clone / "results" / SCALE)
+    call(clone, "dvc", "repro", "--quiet", "--force", f"report@{SCALE}")
+    after = digests(clone)
+    assert set(before) == set(after)
+    assert [name for name in before if name not in shown and before[name] != after[name]] == []
