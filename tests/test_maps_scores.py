@@ -18,6 +18,7 @@ from niny.maps.scores import OF_CANVASES, OF_MAPS, score_network, skipped
 from niny.maps.translation import correlation, equivariance, error_rise, shift
 from niny.models import Network, cnn, initialise, maxout, nin_cifar
 from niny.models.blocks import Dropout, FullyConnected, GlobalAveragePool
+from niny.training.device import choose_compute
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -70,6 +71,19 @@ def test_an_oracle_scores_one_wherever_its_maps_decide(found: Scores) -> None:
     assert found["gridpg3_hit.raw.vehicles"]["value"] == found["gridpg3_hit.raw.animals"]["value"] == 1
     assert found["gridpg3_hit.raw"]["n"] == 20
     assert found["insertion_gain_other.raw"]["value"] > 0
+
+
+def test_bfloat16_changes_scores_little_and_completeness_not_at_all() -> None:
+    net = nin_cifar(channels=10, size=16, width=0.05)
+    initialise(net, "he", 0.0, 1)
+    images, labels = painted()
+    half, exact = (
+        score_network(net, images, labels, names=NAMES, seed=1, grids=20, placed=5, inserted=5, compute=compute)
+        for compute in (choose_compute("cpu", "bfloat16"), None)
+    )
+    assert half["completeness_error"] == exact["completeness_error"]
+    assert half["gridpg3_mass.raw"] != exact["gridpg3_mass.raw"]
+    assert half["gridpg3_mass.raw"]["value"] == pytest.approx(exact["gridpg3_mass.raw"]["value"], abs=0.01)
 
 
 def test_every_score_of_the_claims_is_found_under_its_name(found: Scores) -> None:

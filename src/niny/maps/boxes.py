@@ -79,7 +79,8 @@ def box_scores(
     area = ((boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)).double() / val.images[0, 0].size
     samples = {"box_area": area}
     for kind in ("dense", "shrunk"):
-        maps = class_maps(net, prepare(kind, val.images[index], preprocessor))
+        there = class_maps(net, prepare(kind, val.images[index], preprocessor).to(next(net.parameters()).device))
+        maps = there.cpu()
         place = torch.arange(len(maps))
         own = {view: (read(maps)[place, targets], ORDERS[view](maps)[place, targets]) for view, read in VIEWS.items()}
         middle = nulls.centre(*maps.shape[2:]).expand(len(maps), -1, -1)
@@ -87,7 +88,7 @@ def box_scores(
             for metric, value in measure(values, order, boxes, val.images.shape[-1]).items():
                 samples[f"box_{metric}.{name}.{kind}"] = value
         if kind == "shrunk":
-            samples["box_accuracy"] = (decide(net, maps).argmax(1) == targets).double()
+            samples["box_accuracy"] = (decide(net, there).argmax(1).cpu() == targets).double()
     return bootstrap(samples, seed) | {"box_energy.uniform": score(float(area.mean()))}
 
 

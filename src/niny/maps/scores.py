@@ -32,7 +32,7 @@ SIDES = (2, 3)
 SURE = 0.99  # probability of the class from which an image counts as confident, as Rao et al. choose theirs
 OF_MAPS = ("claim1_rate", "equivariance", "insertion", "top10_share")  # scores that need class maps,
 OF_CANVASES = ("focus", "gridpg", "place")  # and those that need maps of larger images
-COMPLETENESS_IMAGES = 500
+COMPLETENESS_IMAGES = 200
 UNTRAINED_GRIDS = 100  # the null needs less certainty than the score
 
 
@@ -113,7 +113,7 @@ def figure4_scores(subject: Subject, maps: Tensor, said: Tensor) -> Scores:
     subsets = {"": labels >= 0, ".correct": correct, ".wrong": ~correct}
     classes = {f".{name}": labels == k for k, name in enumerate(subject.names)}
     chance = score(1 / maps.shape[1])
-    found = {"claim1_rate.uniform": chance, "top10_share.uniform": chance} | completeness(subject, maps)
+    found = {"claim1_rate.uniform": chance, "top10_share.uniform": chance} | completeness(subject)
     tops: dict[str, Tensor] = {}
     for view, order in orders_of(subject.net).items():
         seen = order(maps)
@@ -123,12 +123,13 @@ def figure4_scores(subject: Subject, maps: Tensor, said: Tensor) -> Scores:
     return found | bootstrap(tops, subject.draw("top10"))
 
 
-def completeness(subject: Subject, maps: Tensor) -> Scores:
-    """The largest |mean of a map - logit|, from forward passes of their own; for heads that average only."""
+def completeness(subject: Subject) -> Scores:
+    """The largest |mean of a map - logit|, always in float32 and from two forward passes; for heads that average."""
     if head_kind(subject.net) != "gap":
         return {}
     some = subject.images[:COMPLETENESS_IMAGES]
-    error = figure4.completeness_error(maps[: len(some)], logits(subject.net, some))
+    with torch.autocast(some.device.type, enabled=False):
+        error = figure4.completeness_error(class_maps(subject.net, some), logits(subject.net, some))
     return {"completeness_error": score(error, None, len(some))}
 
 
