@@ -10,6 +10,7 @@ from niny.models.blocks import LocallyConnected
 
 # A centred filter sees the variance of a rectified normal, (1 - 1/pi) of the mean square that He's rule counts on.
 CENTRED_GAIN = 1 / math.sqrt(1 - 1 / math.pi)
+LAST_LAYER = 0.3
 WEIGHTED = (nn.Conv2d, nn.Linear, LocallyConnected)
 
 
@@ -55,7 +56,7 @@ def initialise(net: Network, init: str, std: float, seed: int) -> None:
     """Draw all weights on the CPU from `seed`; biases become 0.
 
     `normal`: N(0, std), the authors' choice. `he`: N(0, sqrt(2 / fan-in)). `centred`: He's, less the mean of each
-    filter whose input has been through a ReLU; the last layer gets a tenth of that and, if it makes the class maps,
+    filter whose input has been through a ReLU; the last layer gets a third of that and, if it makes the class maps,
     bias 1. Why: after nine ReLUs without normalisation most of a He network's signal is common to all images, so the
     logits sink to 0 within fifty steps and stay there for long, or the last ReLU dies. Centred filters pass on what
     differs between images; a last ReLU that starts open, with little noise, lets all cells learn.
@@ -69,7 +70,7 @@ def initialise(net: Network, init: str, std: float, seed: int) -> None:
             inputs = 1 if isinstance(layer, LocallyConnected) else tuple(range(1, weight.dim()))
             weight = (weight - weight.mean(inputs, keepdim=True)) * CENTRED_GAIN
         last = init == "centred" and name == net.last_layers[-1]
-        layer.weight.copy_(weight * 0.1 if last else weight)
+        layer.weight.copy_(weight * LAST_LAYER if last else weight)
         if layer.bias is not None:
             layer.bias.fill_(1.0 if last and len(net.last_layers) == 1 else 0.0)
 
