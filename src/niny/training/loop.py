@@ -19,6 +19,7 @@ from niny.training.device import Compute
 from niny.training.optimiser import learning_rate, set_rate
 from niny.training.seeds import Seeds
 
+EVALUATED = {"cpu": 100, "cuda": 2000}  # images at a time: what fits in a cache, what fills a GPU
 FILE_BLOCK = 10_000  # the authors' batch files: consecutive slices within each, the last one of each smaller
 
 
@@ -99,11 +100,11 @@ def train_epoch(
 
 
 @torch.no_grad()
-def evaluate(net: Network, images: Tensor, labels: Tensor, compute: Compute, batch: int = 500) -> Evaluation:
+def evaluate(net: Network, images: Tensor, labels: Tensor, compute: Compute) -> Evaluation:
     """Error and predictions on preprocessed images, masks off."""
     net.eval()
     with compute.autocast():
-        predicted = torch.cat([net(part).argmax(1) for part in images.split(batch)])
+        predicted = torch.cat([net(part).argmax(1) for part in images.split(EVALUATED[compute.device.type])])
     wrong = (predicted != labels).sum().item()
     return Evaluation(100 * wrong / len(labels), predicted)
 

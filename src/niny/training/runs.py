@@ -189,13 +189,13 @@ def write_record(
     root: Path,
     compute: Compute,
 ) -> None:
-    """Measure the final errors in float32 and write the record, metrics.json last."""
+    """Measure the final errors, that on test images in float32, and write the record, metrics.json last."""
     folder = record.seed_folder(root, run, seed)
     (folder / "metrics.json").unlink(missing_ok=True)  # from here on the old record is void
     exact = choose_compute(compute.device.type, "float32")
     images, labels = data.test_images.float(), data.test_labels
     final = evaluate(trained.net, images, labels, exact)
-    train = evaluate(trained.net, data.train_images.float(), data.train_labels, exact)
+    train = evaluate(trained.net, data.train_images, data.train_labels, compute)
     chance = 100 * (1 - 1 / run.data.classes)
     seconds = sum(row["seconds"] for row in trained.history)
     metrics = {
