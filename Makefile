@@ -26,7 +26,7 @@ $(BIN)/.installed: constraints.txt pyproject.toml
 	@command -v git >/dev/null || { echo "niny needs git: install it and try again" >&2; exit 1; }
 	@echo "niny: installing into .venv (about two minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 clean:

@@ -26,7 +26,7 @@ from niny.models import (
     nin_svhn,
     parameter_count,
 )
-from niny.models.blocks import Dropout, LocallyConnected, Maxout, MLPConv
+from niny.models.blocks import Dropout, LocallyConnected, Maxout, MLPConv, ResponseNorm
 from niny.models.caffe import load_caffemodel, read_caffemodel
 from niny.models.weights import load_weights, save_weights
 
@@ -95,6 +95,12 @@ def test_a_local_layer_with_shared_weights_is_a_convolution() -> None:
     layer.bias.data = conv.bias.data[:, None].expand(-1, 36).clone()
     x = torch.randn(2, 3, 6, 6)
     torch.testing.assert_close(layer(x), conv(x), rtol=1e-4, atol=1e-5)
+
+
+def test_response_norm_is_torch_s_own() -> None:
+    x = torch.randn(2, 24, 5, 5) * 30
+    reference = nn.LocalResponseNorm(9, alpha=1e-3, beta=0.75, k=1.0)(x)
+    torch.testing.assert_close(ResponseNorm(24)(x), reference, rtol=1e-5, atol=1e-5)
 
 
 def test_maxout_takes_the_largest_piece() -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_data(commands)
     add_notebook(commands)
     add_train(commands)
+    add_campaign(commands)
     add_evaluate(commands)
 
     status = commands.add_parser("status", help="which runs of a scale are recorded, missing, collapsed")
@@ -94,6 +96,17 @@ def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     train.set_defaults(command=train_runs)
 
 
+def add_campaign(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    campaign = commands.add_parser("campaign", help="train whatever a scale lacks, first seeds first")
+    campaign.add_argument("--scale", required=True)
+    campaign.add_argument("--only", nargs="+", default=[], metavar="EXPERIMENT")
+    campaign.add_argument("--seeds", type=int, metavar="N", help="how many seeds of each (those of the scale)")
+    campaign.add_argument("--budget", metavar="TIME", help="stop before it ends: 90s, 25m, 1.5h")
+    campaign.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    campaign.add_argument("--precision", default="auto", help="auto, bfloat16 or float32")
+    campaign.set_defaults(command=run_campaign)
+
+
 def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     evaluate = commands.add_parser("evaluate", help="test error of a weights file")
     evaluate.add_argument("weights", type=Path, metavar="FILE", help=".safetensors of a run, or .caffemodel")
@@ -134,6 +147,16 @@ def train_runs(options: argparse.Namespace) -> None:
     run = load_params().run(options.scale, options.experiment)
     compute = choose_compute(options.device, options.precision)
     train_experiment(run, project_root(), seeds=options.seeds, fresh=options.fresh, compute=compute)
+
+
+def run_campaign(options: argparse.Namespace) -> None:
+    from niny.training import choose_compute
+    from niny.training.campaign import campaign, describe_left, parse_duration, tasks_of
+
+    budget = parse_duration(options.budget) if options.budget else math.inf
+    tasks = tasks_of(load_params(), options.scale, options.only, options.seeds)
+    left = campaign(tasks, project_root(), choose_compute(options.device, options.precision), budget)
+    print(describe_left(tasks, left, project_root()))
 
 
 def evaluate_weights(options: argparse.Namespace) -> None:

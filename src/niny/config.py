@@ -69,6 +69,7 @@ class Recipe:
     order: Literal["file", "shuffled"] = "shuffled"
     inverted_dropout: bool = True
     label_smoothing: float = 0.0
+    loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
 
     @property
     def epochs(self) -> int:
@@ -106,6 +107,7 @@ class Scale:
     grids: int = 500  # of each size, on which class maps are scored
     width: float = 1.0  # factor on the number of feature maps
     keep_records: bool = True  # does a finished run outlive a change of the code?
+    holdout: int = 0  # last training images, kept from training and looked at in place of the test split
     dataset: str | None = None
     recipe: str | None = None
     phases: tuple[tuple[int, float], ...] | None = None

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from niny.errors import NinyError
-from niny.models.blocks import Dropout, LocallyConnected, Maxout
+from niny.models.blocks import Dropout, LocallyConnected, Maxout, ResponseNorm
 from niny.models.network import Network, scaled
 from niny.models.nin import CIFAR, Options, halved, last_layers, make_head, pool
 
@@ -30,7 +30,7 @@ def build_cnn(options: Options) -> Network:
         layers[f"relu{i}"] = nn.ReLU()
         layers[f"pool{i}"] = pool(kind)
         if i < 3:
-            layers[f"norm{i}"] = nn.LocalResponseNorm(9, alpha=1e-3, beta=0.75, k=1.0)
+            layers[f"norm{i}"] = ResponseNorm(maps)
         channels = maps
     layers["local4"] = LocallyConnected(maps, options.classes, side, 3)
     if options.final_relu:

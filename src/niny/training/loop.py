@@ -88,7 +88,7 @@ def train_epoch(
         set_rate(optimiser, lr := learning_rate(recipe, step, steps_per_epoch(count, recipe)))
         with compute.autocast():
             logits = net(images).float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        loss = loss_of(logits, labels, recipe)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -97,6 +97,14 @@ def train_epoch(
         step += 1
     loss_sum, mistakes = totals.tolist()
     return EpochResult(lr, loss_sum / count, 100 * mistakes / count)
+
+
+def loss_of(logits: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
+    """The mean loss of logits N x K: softmax cross-entropy as in the paper, or one yes-or-no question a class."""
+    if recipe.loss == "cross_entropy":
+        return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+    targets = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    return F.binary_cross_entropy_with_logits(logits, targets) * logits.shape[1]
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ def parameter_groups(net: Network, recipe: Recipe) -> list[dict[str, object]]:
         last = name.rpartition(".")[0] in net.last_layers
         bias = name.endswith("bias")
         rate = (recipe.last_layer_lr if last else 1.0) * (recipe.bias_lr if bias else 1.0)
-        decay = 0.0 if bias else recipe.weight_decay
+        decay = 0.0 if bias or parameter.dim() == 1 else recipe.weight_decay  # nor are batch norm's scales decayed
         groups.setdefault((rate, decay), []).append(parameter)
     return [{"params": p, "rate": r, "weight_decay": d} for (r, d), p in groups.items()]
 

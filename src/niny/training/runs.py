@@ -19,6 +19,7 @@ import torch
 from niny.config import Run
 from niny.data.preprocess import fitted
 from niny.data.sets import load
+from niny.errors import NinyError
 from niny.files import write_json
 from niny.models import Network, build, initialise, parameter_count
 from niny.models.weights import load_weights, save_weights
@@ -35,20 +36,29 @@ LIVE_PROBE = 500  # training images that tell whether the outputs are alive
 Say = Callable[[str], None]
 
 
+class OutOfTimeError(Exception):
+    """The budget of a campaign ends before the next epoch would; its checkpoint is written."""
+
+
 def say_progress(line: str) -> None:
     """One line to standard error, at once: terminals, logs and notebooks all show it as it comes."""
     print(line, file=sys.stderr, flush=True)
 
 
 def prepare_data(run: Run, root: Path, compute: Compute) -> TrainingData:
-    """Load, preprocess with what was fitted on the training images, and put everything on the device."""
+    """Load, preprocess with what was fitted on the training images, and put everything on the device.
+
+    SVHN is trained on its extra images too (section 4.4). A scale with a holdout sees no test image at all.
+    """
     dataset = load(run.data.name, root / "data")
     preprocessor = fitted(dataset, run.data, root / "data")
-    place = [
-        (compute.place(preprocessor.apply(split.images)), torch.from_numpy(split.labels).to(compute.device))
-        for split in (dataset.train, dataset.test)
-    ]
-    return TrainingData(*place[0], *place[1])
+    splits = [dataset.train] if dataset.extra is None else [dataset.train, dataset.extra]
+    images = torch.cat([compute.place(preprocessor.apply(split.images)) for split in splits])
+    labels = torch.cat([torch.from_numpy(split.labels) for split in splits]).to(compute.device)
+    if held := run.scale.holdout:
+        return TrainingData(images[:-held], labels[:-held], images[-held:], labels[-held:])
+    test = compute.place(preprocessor.apply(dataset.test.images))
+    return TrainingData(images, labels, test, torch.from_numpy(dataset.test.labels).to(compute.device))
 
 
 def train_experiment(
@@ -64,6 +74,7 @@ def train_experiment(
     compute = compute or choose_compute()
     wanted = range(run.scale.seeds) if seeds is None else seeds
     folders = [record.seed_folder(root, run, seed) for seed in wanted]
+    check_seeds(wanted)
     missing = [s for s, f in zip(wanted, folders, strict=True) if fresh or not record.is_finished(f, run)]
     if missing:
         data = prepare_data(run, root, compute)
@@ -74,11 +85,24 @@ def train_experiment(
     return folders
 
 
-def train_seed(run: Run, seed: int, data: TrainingData, root: Path, compute: Compute, say: Say) -> None:
-    """Train one seed, attempt after attempt while it dies, and write its record."""
+def check_seeds(seeds: Sequence[int]) -> None:
+    if negative := [seed for seed in seeds if seed < 0]:
+        raise NinyError(f"seed {negative[0]}: runs are numbered from 0")
+
+
+def train_seed(
+    run: Run,
+    seed: int,
+    data: TrainingData,
+    root: Path,
+    compute: Compute,
+    say: Say,
+    until: float = math.inf,
+) -> None:
+    """Train one seed, attempt after attempt while it dies, and write its record. Raises OutOfTimeError at `until`."""
     collapsed: list[dict[str, Any]] = []
     for attempt in range(ATTEMPTS):
-        trained = train_attempt(run, Seeds(run.root_seed, seed, attempt), data, root, compute, say)
+        trained = train_attempt(run, Seeds(run.root_seed, seed, attempt), data, root, compute, say, until)
         if not trained.dead:
             break
         collapsed.append({"attempt": attempt, "epochs": len(trained.history)})
@@ -97,8 +121,19 @@ class Trained:
     dead: bool
 
 
-def train_attempt(run: Run, seeds: Seeds, data: TrainingData, root: Path, compute: Compute, say: Say) -> Trained:
-    """Epoch after epoch from the last checkpoint on, until the recipe ends or the network is dead."""
+def train_attempt(
+    run: Run,
+    seeds: Seeds,
+    data: TrainingData,
+    root: Path,
+    compute: Compute,
+    say: Say,
+    until: float = math.inf,
+) -> Trained:
+    """Epoch after epoch from the last checkpoint on, until the recipe ends or the network is dead.
+
+    Raises OutOfTimeError, with a checkpoint left behind, when the next epoch would not end before `until` (monotonic).
+    """
     net = build(run)
     initialise(net, run.recipe.init, run.recipe.init_std, seeds.of("init"))
     net.to(compute.device).to(memory_format=torch.channels_last)
@@ -111,6 +146,8 @@ def train_attempt(run: Run, seeds: Seeds, data: TrainingData, root: Path, comput
     for epoch in range(len(history), run.recipe.epochs):
         if dead:
             break
+        if time.monotonic() + max((row["seconds"] for row in history), default=0.0) > until:
+            raise OutOfTimeError
         history.append(one_epoch(run, net, optimiser, data, epoch, seeds, compute))
         dead = is_dead(run, history[-1])
         state = {"run": run.digest, "code": record.code_digest(), "history": history}
@@ -189,13 +226,14 @@ def write_record(
     root: Path,
     compute: Compute,
 ) -> None:
-    """Measure the final errors, that on test images in float32, and write the record, metrics.json last."""
+    """Measure the final errors in float32 and write the record, metrics.json last."""
     folder = record.seed_folder(root, run, seed)
     (folder / "metrics.json").unlink(missing_ok=True)  # from here on the old record is void
     exact = choose_compute(compute.device.type, "float32")
     images, labels = data.test_images.float(), data.test_labels
     final = evaluate(trained.net, images, labels, exact)
-    train = evaluate(trained.net, data.train_images, data.train_labels, compute)
+    probe = slice(run.scale.probe_images)
+    train = evaluate(trained.net, data.train_images[probe].float(), data.train_labels[probe], exact)
     chance = 100 * (1 - 1 / run.data.classes)
     seconds = sum(row["seconds"] for row in trained.history)
     metrics = {
@@ -204,6 +242,7 @@ def write_record(
         "seed": seed,
         "test_error": final.error,
         "train_error": train.error,
+        "train_error_images": len(train.predicted),
         "test_images": len(labels),
         "train_images": len(data.train_labels),
         "epochs": len(trained.history),

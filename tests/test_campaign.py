@@ -1,0 +1,112 @@
+"""Campaigns: what is missing is run, in order, within the budget, and stopping loses nothing."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_training import EXACT, silent
+
+from niny.cli import main
+from niny.config import Params, load_params
+from niny.errors import NinyError
+from niny.evaluation.claims import load_claims
+from niny.paper import OPEN_CHOICES, reported
+from niny.training import runs
+from niny.training.campaign import campaign, describe_left, parse_duration, tasks_of
+
+ROOT = Path(__file__).parents[1]
+FAST = ["cifar10-nin-nodropout", "cifar10-cnn-fc"]
+
+
+def test_first_seeds_come_first_and_experiments_in_the_order_of_the_file(params: Params) -> None:
+    tasks = tasks_of(params, "paper")
+    assert [t.seed for t in tasks] == sorted(t.seed for t in tasks)
+    assert [t.run.experiment.name for t in tasks[:3]] == ["cifar10-nin", "cifar10-nin-nodropout", "cifar10-nin-fc"]
+    assert len(tasks) == 5 * len(params.experiments_at("paper"))
+
+
+def test_what_is_missing_is_run_and_nothing_twice(params: Params, project: Path) -> None:
+    tasks = tasks_of(params, "smoke", FAST, 1)
+    assert campaign(tasks, project, EXACT, say=silent) == []
+    before = [t.folder(project).joinpath("metrics.json").stat().st_mtime_ns for t in tasks]
+    assert campaign(tasks, project, EXACT, say=silent) == []
+    assert [t.folder(project).joinpath("metrics.json").stat().st_mtime_ns for t in tasks] == before
+
+
+def test_a_budget_stops_between_epochs_and_the_next_campaign_ends_alike(
+    params: Params, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = tasks_of(params, "smoke", FAST[:1], 1)
+    campaign(tasks, project, EXACT, say=silent)
+    weights = tasks[0].folder(project) / "weights.safetensors"
+    whole = weights.read_bytes()
+    tasks[0].folder(project).joinpath("metrics.json").unlink()
+    clock = iter(range(0, 10_000, 10))  # every look at the clock finds ten seconds gone
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "monotonic", lambda: float(next(clock)))
+        assert campaign(tasks, project, EXACT, budget=35.0, say=silent) == tasks
+    said: list[str] = []
+    assert campaign(tasks, project, EXACT, say=said.append) == []
+    assert "goes on after epoch" in said[0]
+    assert weights.read_bytes() == whole
+
+
+def test_what_is_left_is_told_with_its_time(params: Params, project: Path) -> None:
+    tasks = tasks_of(params, "smoke", FAST, 2)
+    left = campaign(tasks[:1], project, EXACT, say=silent) + tasks[1:]
+    text = describe_left(tasks, left, project)
+    assert "1 of 4 runs are recorded; 3 are left" in text
+    assert text.endswith("these never yet: cifar10-cnn-fc")
+
+
+def test_an_experiment_without_data_is_left_out_and_the_others_run(params: Params, project: Path) -> None:
+    tune = tasks_of(params, "tune", ["mnist-nin"], 1)
+    smoke = tasks_of(params, "smoke", FAST[:1], 1)
+    said: list[str] = []
+    assert campaign([*tune, *smoke], project, EXACT, say=said.append) == tune
+    assert "mnist-nin is left out" in said[0]
+    assert "niny data fetch mnist" in said[0]
+
+
+def test_a_holdout_never_sees_the_test_split(params: Params, project: Path) -> None:
+    run = params.run("smoke", "cifar10-nin")
+    whole = runs.prepare_data(run, project, EXACT)
+    part = runs.prepare_data(replace(run, scale=replace(run.scale, holdout=100)), project, EXACT)
+    assert part.test_images.equal(whole.train_images[-100:])
+    assert part.train_images.equal(whole.train_images[:-100])
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("25m", 1500), ("1.5h", 5400)])
+def test_durations_are_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "25", "m", "-5m", "0m", "1d", "1e3s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(NinyError, match="not a duration"):
+        parse_duration(text)
+
+
+def test_the_command_runs_and_tells_what_is_left(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = f"campaign --scale smoke --only {FAST[0]} --seeds 1 --precision float32".split()
+    assert main(words) == 0
+    assert capsys.readouterr().out == "1 of 1 runs are recorded\n"
+    assert main(["campaign", "--scale", "smoke", "--only", "nothing"]) == 1
+    assert "unknown experiment 'nothing'" in capsys.readouterr().err
+
+
+def test_claims_and_tables_name_experiments_that_exist(params: Params) -> None:
+    at_paper_scale = {e.name for e in params.experiments_at("paper")}
+    named = {name for claim in load_claims(ROOT / "claims.yaml") for name in claim.rule.experiments}
+    named |= set(reported()) | {name for choice in OPEN_CHOICES for name in choice.experiments}
+    assert named <= at_paper_scale
+
+
+def test_ablations_differ_from_the_paper_s_network_in_what_they_are_named_for() -> None:
+    params = load_params(ROOT)
+    base = params.experiments["cifar10-nin"]
+    assert params.experiments["cifar10-nin-nodropout"].dropout == 0
+    assert params.experiments["cifar10-nin-fc"].dropout == base.dropout == 0.5  # only the head is replaced
+    assert params.run("paper", "cifar10-nin-inverted").recipe.inverted_dropout
+    assert params.run("paper", "cifar10-nin-he").recipe.init == "he"
