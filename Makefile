@@ -27,6 +27,7 @@ $(BIN)/.installed: constraints.txt pyproject.toml
 	@echo "niny: installing into .venv (about two minutes)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
+	@mkdir -p .venv/etc/jupyter && cp -r jupyter_server_config.d .venv/etc/jupyter/
 	@touch $@
 
 clean:

@@ -1,6 +1,7 @@
 """The command line: what goes wrong is one line that names the thing, and exit status 1."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from niny.training import runs
         ("train cifar10-nin --scale huge", "unknown scale 'huge'"),
         ("train cifar10-nin --scale smoke --device tpu", "unknown device 'tpu'"),
         ("train cifar10-nin --scale smoke --seeds -1", "seed"),
+        ("campaign --scale smoke --seeds -3", "--seeds -3"),
+        ("campaign --scale smoke --budget soon", "not a duration: 'soon'"),
         ("status --scale huge", "unknown scale 'huge'"),
         ("summary --scale huge", "unknown scale 'huge'"),
         ("data fetch imagenet", "unknown data set 'imagenet'"),
@@ -37,6 +40,36 @@ def test_bad_input_is_one_line_and_status_1(
     assert said.startswith("niny: ")
     assert complaint in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["train", "status", "train cifar10-nin --scale smoke --seeds x", "dance"])
+def test_a_wrong_command_line_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str], words: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(words.split())
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "results").mkdir()
+    (project / "results").chmod(0o500)
+    assert main(["train", "cifar10-nin-nodropout", "--scale", "smoke", "--seeds", "0"]) == 1
+    assert "Permission denied" in capsys.readouterr().err.splitlines()[-1]
+
+
+AUTHORS = Path(os.environ.get("NINY_CAFFEMODEL", "unset"))
+
+
+@pytest.mark.skipif(not AUTHORS.is_file(), reason="NINY_CAFFEMODEL names no file: the authors' cifar10_nin.caffemodel")
+@pytest.mark.skipif("NINY_DATA" not in os.environ, reason="NINY_DATA names no folder with cifar-10-batches-bin")
+def test_the_authors_network_errs_on_10_43_per_cent(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "fetch", "cifar10", "--from", "local"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(AUTHORS), "--data", "cifar10", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["n"] == 10_000
+    assert result["error"] == pytest.approx(10.43, abs=0.05)
 
 
 def test_a_wrong_parameters_file_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,10 @@ def test_authors_recipe_is_the_translated_one(params: Params) -> None:
         ("recipes.authors.batch", True, r"batch: expected int, got True"),
         ("recipes.authors.phases", [[200, 1.0, 3]], r"phases\[0\]: expected a list of 2"),
         ("recipes.authors.phases", [], r"phases: expected a list"),
+        ("recipes.authors.phases", [[0, 1.0]], r"recipes\.authors\.phases: a phase of 0 epochs"),
+        ("recipes.authors.momentum", 1.0, r"momentum: must be less than 1"),
+        ("recipes.robust.warmup_epochs", 1.0, r"recipes\.robust: one_cycle needs no warmup"),
+        ("experiments.cifar10-nin.dropout", 1.5, r"dropout: must be less than 1"),
         ("scales.demo.evaluate_every", 0, r"evaluate_every: must be greater than 0"),
         ("scales.demo.seeds", 1.5, r"seeds: expected int, got 1.5"),
         ("surprise", 1, r"unknown name 'surprise'"),
@@ -92,6 +96,13 @@ def test_identity_of_a_run_changes_with_what_is_trained_and_with_nothing_else(ra
 
 def test_plan_is_derived_from_the_parameters(params: Params) -> None:
     assert (ROOT / "plan.json").read_text() == plan_text(ROOT, params), "run `niny plan`"
+
+
+def test_runs_that_hold_images_out_make_no_stage_and_maxout_no_maps(params: Params) -> None:
+    stages = json.loads((ROOT / "plan.json").read_text())["plan"]
+    assert "tune" not in stages["scales"]
+    assert "paper-cifar10-maxout" in stages["runs"]
+    assert set(stages["runs"]) - set(stages["mapped"]) == {"paper-cifar10-maxout"}
 
 
 def test_a_machine_without_pyyaml_reads_the_same_parameters(params: Params) -> None:

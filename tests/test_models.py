@@ -42,6 +42,9 @@ SMALL = {"width": 0.1}
         (nin_mnist(), 349_674),
         (nin_imagenet(), 7_595_176),
         (nin_cifar(head="fc"), 966_986 + 640 * 10 + 10),
+        # three convolutions of 64 maps, a 3x3 local layer of 10 maps on 4x4, then 160 -> 10
+        (cnn(), 4_864 + 2 * 102_464 + 16 * 10 * (576 + 1)),
+        (cnn(head="fc"), 4_864 + 2 * 102_464 + 16 * 10 * (576 + 1) + 160 * 10 + 10),
     ],
 )
 def test_parameter_counts_are_the_authors(net: Network, count: int) -> None:
@@ -248,6 +251,14 @@ def test_caffe_blobs_come_out_as_they_went_in(tmp_path: Path, old: bool) -> None
 def test_a_file_that_is_no_caffe_model_is_refused(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "net.caffemodel"
     path.write_bytes(raw)
+    with pytest.raises(NinyError, match=r"net\.caffemodel"):
+        read_caffemodel(path)
+
+
+def test_caffe_blobs_whose_shape_and_data_disagree_are_refused(tmp_path: Path) -> None:
+    raw = caffemodel(torch.randn(4, 3, 5, 5), old=False)
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(raw.replace(bytes([4, 3, 5, 5]), bytes([4, 3, 5, 6])))
     with pytest.raises(NinyError, match=r"net\.caffemodel"):
         read_caffemodel(path)
 

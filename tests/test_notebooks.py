@@ -4,7 +4,10 @@ import contextlib
 import io
 import json
 import os
+import re
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,7 +20,6 @@ import nbformat
 import pytest
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from nbformat import NotebookNode
-from traitlets.config.loader import PyFileConfigLoader
 
 from niny import notebooks
 from niny.errors import NinyError
@@ -162,11 +164,14 @@ def test_jupyter_saves_every_other_file_as_it_is(project: Path) -> None:
     assert (project / "notebooks/note.txt").read_text() == "a  \n"
 
 
-def test_the_config_file_and_the_installed_setting_load_the_extension() -> None:
-    config = PyFileConfigLoader("jupyter_server_config.py", path=str(ROOT)).load_config()
-    installed = json.loads((ROOT / "jupyter_server_config.d/niny.json").read_text())
-    assert config.ServerApp.jpserver_extensions == {notebooks.__name__: True}
-    assert installed == {"ServerApp": {"jpserver_extensions": {notebooks.__name__: True}}}
+def test_the_setting_that_is_installed_makes_a_jupyter_server_load_the_hook(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "jupyter_server_config.d", tmp_path / "jupyter_server_config.d")
+    words = [sys.executable, "-m", "jupyter", "server", "extension", "list"]
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path)}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    listed = re.sub(r"\x1b\[\d+m", "", done.stdout + done.stderr)
+    assert re.search(r"niny\.notebooks enabled", listed), listed
+    assert re.search(r"niny\.notebooks.*OK", listed), listed
 
 
 # --- parameters -------------------------------------------------------------------------------------------------
@@ -309,6 +314,7 @@ def test_a_kernel_that_dies_is_an_error_too(project: Path) -> None:
 
 
 def test_ctrl_c_stops_the_kernel_and_propagates(project: Path) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background hands on an ignored one
     waiting = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(60)"
     source = save(project / "a.ipynb", code(waiting))
     presser = threading.Thread(target=press_ctrl_c_when, args=[lambda: (project / "pid").read_text()])

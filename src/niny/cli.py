@@ -7,9 +7,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from niny.config import PLAN, Params, load_params, pick, plan, project_root
 from niny.errors import NinyError
+from niny.files import write_text
 
 INTERRUPTED = 130  # what a shell gives for a program stopped by Ctrl-C
 
@@ -35,8 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse, but what is wrong on the command line is one line too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="niny", description="Network In Network, reproduced and explained.")
+    parser = Parser(prog="niny", description="Network In Network, reproduced and explained.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_data(commands)
     add_notebook(commands)
@@ -57,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_data(commands: "argparse._SubParsersAction[Parser]") -> None:
     actions = commands.add_parser("data", help="get a data set, or check one").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -70,7 +79,7 @@ def add_data(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     verify.set_defaults(command=verify_data)
 
 
-def add_notebook(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_notebook(commands: "argparse._SubParsersAction[Parser]") -> None:
     actions = commands.add_parser("notebook", help="clean notebooks, or run one").add_subparsers(
         required=True, metavar="ACTION"
     )
@@ -85,7 +94,7 @@ def add_notebook(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     run.set_defaults(command=run_notebook)
 
 
-def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_train(commands: "argparse._SubParsersAction[Parser]") -> None:
     train = commands.add_parser("train", help="train what an experiment lacks, going on where it stopped")
     train.add_argument("experiment", metavar="EXPERIMENT")
     train.add_argument("--scale", required=True)
@@ -96,7 +105,7 @@ def add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     train.set_defaults(command=train_runs)
 
 
-def add_campaign(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_campaign(commands: "argparse._SubParsersAction[Parser]") -> None:
     campaign = commands.add_parser("campaign", help="train whatever a scale lacks, first seeds first")
     campaign.add_argument("--scale", required=True)
     campaign.add_argument("--only", nargs="+", default=[], metavar="EXPERIMENT")
@@ -107,7 +116,7 @@ def add_campaign(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     campaign.set_defaults(command=run_campaign)
 
 
-def add_evaluate(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_evaluate(commands: "argparse._SubParsersAction[Parser]") -> None:
     evaluate = commands.add_parser("evaluate", help="test error of a weights file")
     evaluate.add_argument("weights", type=Path, metavar="FILE", help=".safetensors of a run, or .caffemodel")
     evaluate.add_argument("--data", required=True, metavar="NAME", help="data set, such as cifar10")
@@ -197,7 +206,7 @@ def show_summary(options: argparse.Namespace) -> None:
 
 def write_plan(_: argparse.Namespace) -> None:
     root = project_root()
-    (root / PLAN).write_text(plan_text(root, load_params(root)))
+    write_text(root / PLAN, plan_text(root, load_params(root)))
     print(f"{PLAN} lists {len(plan(load_params(root))['runs'])} runs")
 
 

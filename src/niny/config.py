@@ -30,12 +30,15 @@ POSITIVE = {
     "classes",
     "evaluate_every",
     "gcn_scale",
+    "grids",
     "lr",
     "probe_images",
     "seeds",
     "size",
     "width",
 }
+
+FRACTIONS = frozenset({"dropout", "label_smoothing", "momentum"})
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,8 @@ class Params:
             )
         recipe = pick(self.recipes, at.recipe or what.recipe, "recipe")
         if at.phases is not None:
-            recipe = replace(recipe, phases=at.phases)
+            epochs = sum(epochs for epochs, _ in at.phases)
+            recipe = replace(recipe, phases=at.phases if recipe.schedule == "steps" else ((epochs, 1.0),))
         data = pick(self.datasets, at.dataset or what.dataset, "data set")
         return Run(at, what, data, recipe, self.root_seed)
 
@@ -230,6 +234,8 @@ def parse_params(raw: Any, where: str) -> Params:
         _entries(Experiment, raw["experiments"], f"{where}: experiments"),
         _entries(Scale, raw["scales"], f"{where}: scales"),
     )
+    for name, recipe in params.recipes.items():
+        _check_recipe(recipe, f"{where}: recipes.{name}")
     _check_references(params, where)
     return params
 
@@ -244,9 +250,16 @@ def _check_references(params: Params, where: str) -> None:
             if scale not in params.scales:
                 raise NinyError(f"{at}.scales: unknown scale {scale!r}")
             try:
-                params.run(scale, experiment.name)
+                _check_recipe(params.run(scale, experiment.name).recipe, "recipe")
             except NinyError as error:
                 raise NinyError(f"{at} at scale {scale}: {error}") from None
+
+
+def _check_recipe(recipe: Recipe, where: str) -> None:
+    if not all(epochs for epochs, _ in recipe.phases):
+        raise NinyError(f"{where}.phases: a phase of 0 epochs; leave it out")
+    if recipe.schedule == "one_cycle" and (recipe.warmup_epochs or any(factor != 1 for _, factor in recipe.phases)):
+        raise NinyError(f"{where}: one_cycle needs no warmup_epochs, and 1.0 as the factor of each phase")
 
 
 def _entries(kind: type[T], raw: Any, where: str) -> dict[str, T]:
@@ -265,6 +278,8 @@ def read(kind: type[T], raw: Any, where: str, **given: Any) -> T:
     values = {name: _value(value, hints[name], f"{where}.{name}") for name, value in raw.items()}
     if zero := sorted(name for name in POSITIVE & set(values) if values[name] == 0):
         raise NinyError(f"{where}.{zero[0]}: must be greater than 0")
+    if high := sorted(name for name in FRACTIONS & set(values) if values[name] >= 1):
+        raise NinyError(f"{where}.{high[0]}: must be less than 1")
     return kind(**given, **values)
 
 
@@ -310,7 +325,11 @@ def _tuple(raw: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
 
 
 def plan(params: Params) -> dict[str, Any]:
-    """What DVC needs to lay out the stages: the scales in use, the data sets, and one entry a run."""
+    """What DVC needs to lay out the stages: the scales in use, the data sets, one entry a run, those with class maps.
+
+    Scales that hold images out serve choices; their runs never meet the test split, so no table is made of them.
+    """
+    in_use = [name for name, scale in params.scales.items() if params.experiments_at(name) and not scale.holdout]
     runs = {
         f"{scale}-{experiment.name}": {
             "scale": scale,
@@ -318,11 +337,12 @@ def plan(params: Params) -> dict[str, Any]:
             "dataset": params.run(scale, experiment.name).data.name,
             "recipe": params.scales[scale].recipe or experiment.recipe,
         }
-        for scale in params.scales
+        for scale in in_use
         for experiment in params.experiments_at(scale)
     }
     return {
-        "scales": [scale for scale in params.scales if params.experiments_at(scale)],
+        "scales": in_use,
         "datasets": sorted({run["dataset"] for run in runs.values()}),
         "runs": runs,
+        "mapped": {key: run for key, run in runs.items() if params.experiments[run["experiment"]].net != "maxout"},
     }

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from niny.maps.grids import cells_of, of_classes
 from niny.models import Network
-from niny.models.blocks import Dropout, GlobalAveragePool, LocallyConnected
+from niny.models.blocks import Dropout, GlobalAveragePool, LocallyConnected, ResponseNorm
 
 Method = Callable[[Network, Tensor, Tensor], Tensor]
 
@@ -95,14 +95,16 @@ def relevance(net: Network, images: Tensor, targets: Tensor) -> Tensor:
 def propagate(net: Network, images: Tensor, targets: Tensor, rule: Callable[[], Any]) -> Tensor:
     """Relevance of the input, `rule` making the rule of each convolution."""
     from captum.attr import LRP
-    from captum.attr._utils.lrp_rules import EpsilonRule
+    from captum.attr._utils.lrp_rules import EpsilonRule, IdentityRule
 
     twin = copy.deepcopy(net)  # captum leaves its rules on the layers
     for layer in twin.modules():
         if isinstance(layer, nn.Conv2d):
             layer.rule = rule()  # an attribute that captum looks for
-        elif isinstance(layer, (Dropout, GlobalAveragePool, LocallyConnected, nn.Identity, nn.LocalResponseNorm)):
+        elif isinstance(layer, (Dropout, GlobalAveragePool, LocallyConnected, nn.Identity)):
             layer.rule = EpsilonRule()
+        elif isinstance(layer, ResponseNorm):
+            layer.rule = IdentityRule()  # it scales channels by a factor near 1 and mixes none of their evidence
     found: Tensor = LRP(twin).attribute(images, targets)
     return found
 

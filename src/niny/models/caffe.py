@@ -26,7 +26,7 @@ def read_caffemodel(path: Path) -> dict[str, list[Tensor]]:
         layers = dict(_layer(body, *NAME_AND_BLOBS[n]) for n, body in _fields(raw) if n in NAME_AND_BLOBS)
     except OSError as error:
         raise NinyError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, IndexError, TypeError) as error:
+    except (ValueError, IndexError, TypeError, RuntimeError) as error:
         raise NinyError(f"{path} is not a readable Caffe model: {error}") from None
     layers = {name: blobs for name, blobs in layers.items() if blobs}
     if not layers:
@@ -44,7 +44,7 @@ def load_caffemodel(net: nn.Module, path: Path) -> None:
         if caffe not in layers or len(layers[caffe]) != 2:
             raise NinyError(f"{path}: layer {caffe} with weight and bias is missing")
         weight, bias = layers[caffe]
-        if weight.shape != layer.weight.shape:
+        if weight.shape != layer.weight.shape or bias.numel() != layer.out_channels:
             found, expected = tuple(weight.shape), tuple(layer.weight.shape)
             raise NinyError(f"{path}: layer {caffe} has weights {found}, the network needs {expected}")
         with torch.no_grad():

@@ -377,7 +377,9 @@ def summary(params: Params, scale: str, root: Path) -> str:
     lines.insert(1, "  ".join("-" * width for width in widths))
     if not study.scale.evidence:
         lines.append(f"\nScale {scale} is too small to test the paper: its numbers are shown beside, not judged.")
-    return "\n".join([*lines, f"Report: {os.path.relpath(study.folder / 'report.html', Path.cwd())}"])
+    page = study.folder / "report.html"
+    where = os.path.relpath(page, Path.cwd()) if page.is_file() else f"none yet: dvc repro report@{scale}"
+    return "\n".join([*lines, f"Report: {where}"])
 
 
 def _summary_row(study: Study, experiment: str) -> tuple[str, ...]:

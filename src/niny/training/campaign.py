@@ -48,6 +48,8 @@ def tasks_of(params: Params, scale: str, only: Sequence[str] = (), seeds: int | 
     named = {e.name: params.run(scale, e.name) for e in params.experiments_at(scale)}
     runs = [pick(named, name, "experiment") for name in only] or list(named.values())
     count = params.scale(scale).seeds if seeds is None else seeds
+    if count < 1:
+        raise NinyError(f"--seeds {count}: at least one run of each experiment")
     return [Task(run, seed) for seed in range(count) for run in runs]
 
 
@@ -66,17 +68,19 @@ def campaign(
         name = task.run.data.name
         if task.finished(root) or name in unavailable:
             continue
+        key = (name, task.run.scale.holdout)
         try:
-            key = (name, task.run.scale.holdout)
             if key not in prepared:
                 prepared.clear()  # one data set at a time fills the device
                 prepared[key] = prepare_data(task.run, root, compute)
-            train_seed(task.run, task.seed, prepared[key], root, compute, say, until)
-        except OutOfTimeError:
-            break
         except NinyError as error:
             unavailable[name] = str(error)
             say(f"{task.run.experiment.name} is left out: {error}")
+            continue
+        try:
+            train_seed(task.run, task.seed, prepared[key], root, compute, say, until)
+        except OutOfTimeError:
+            break
     return [task for task in tasks if not task.finished(root)]
 
 

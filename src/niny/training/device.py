@@ -42,6 +42,11 @@ def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
     return Compute(torch.device(kind), dtypes[precision])
 
 
+def exact(compute: Compute) -> Compute:
+    """The same device in float32: what final errors are measured in."""
+    return Compute(compute.device, torch.float32)
+
+
 def has_bfloat16(kind: str) -> bool:
     """Emulated bfloat16 would be slower than float32, so only native support counts."""
     if kind == "cuda":

@@ -25,7 +25,7 @@ FILE_BLOCK = 10_000  # the authors' batch files: consecutive slices within each,
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Preprocessed images N x C x H x W in the compute precision and labels N, on the device."""
+    """Preprocessed images N x C x H x W and labels N on the device; test images in float32, for the final error."""
 
     train_images: Tensor
     train_labels: Tensor

@@ -60,6 +60,8 @@ def is_finished(folder: Path, run: Run) -> bool:
         metrics = json.loads((folder / "metrics.json").read_text())
     except (OSError, ValueError):
         return False
+    if not isinstance(metrics, dict):
+        return False
     same_code = run.scale.keep_records or metrics.get("code") == code_digest()
     return bool(metrics.get("run_digest") == run.digest and same_code)
 
@@ -126,7 +128,7 @@ def describe_commit() -> dict[str, Any]:
     """The commit the code stands at, and whether the package differs from it; None outside a git clone."""
     try:
         commit = _git("rev-parse", "HEAD")
-        return {"commit": commit, "changed": bool(_git("status", "--porcelain", "--", str(PACKAGE), "params.yaml"))}
+        return {"commit": commit, "changed": bool(_git("status", "--porcelain", "--", str(PACKAGE), ":/params.yaml"))}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "changed": None}
 

@@ -25,7 +25,7 @@ from niny.models import Network, build, initialise, parameter_count
 from niny.models.weights import load_weights, save_weights
 from niny.training import record
 from niny.training.checkpoint import load_checkpoint, save_checkpoint
-from niny.training.device import Compute, choose_compute
+from niny.training.device import Compute, choose_compute, exact
 from niny.training.loop import Clock, TrainingData, evaluate, live_share, train_epoch
 from niny.training.optimiser import make_optimiser
 from niny.training.seeds import Seeds
@@ -56,8 +56,10 @@ def prepare_data(run: Run, root: Path, compute: Compute) -> TrainingData:
     images = torch.cat([compute.place(preprocessor.apply(split.images)) for split in splits])
     labels = torch.cat([torch.from_numpy(split.labels) for split in splits]).to(compute.device)
     if held := run.scale.holdout:
+        if held >= len(labels):
+            raise NinyError(f"scale {run.scale.name} holds out {held} of {len(labels)} images: lower holdout")
         return TrainingData(images[:-held], labels[:-held], images[-held:], labels[-held:])
-    test = compute.place(preprocessor.apply(dataset.test.images))
+    test = exact(compute).place(preprocessor.apply(dataset.test.images))
     return TrainingData(images, labels, test, torch.from_numpy(dataset.test.labels).to(compute.device))
 
 
@@ -79,9 +81,11 @@ def train_experiment(
     if missing:
         data = prepare_data(run, root, compute)
         for seed in missing:
+            if fresh:
+                forget_checkpoints(run, seed, root)
             train_seed(run, seed, data, root, compute, say)
     else:
-        say(f"{run.scale.name} {run.experiment.name}: all {len(folders)} runs are recorded, nothing to train")
+        say(f"{run.scale.name} {run.experiment.name}: all {len(folders)} runs recorded, nothing to train; see --fresh")
     return folders
 
 
@@ -108,6 +112,10 @@ def train_seed(
         collapsed.append({"attempt": attempt, "epochs": len(trained.history)})
         say(f"{label(run, seed)}  collapsed in epoch {len(trained.history)} (attempt {attempt + 1} of {ATTEMPTS})")
     write_record(run, seed, trained, collapsed, data, root, compute)
+    forget_checkpoints(run, seed, root)
+
+
+def forget_checkpoints(run: Run, seed: int, root: Path) -> None:
     for attempt in range(ATTEMPTS):
         checkpoint_path(root, run, Seeds(run.root_seed, seed, attempt)).unlink(missing_ok=True)
 
@@ -139,7 +147,8 @@ def train_attempt(
     net.to(compute.device).to(memory_format=torch.channels_last)
     optimiser = make_optimiser(net, run.recipe)
     path = checkpoint_path(root, run, seeds)
-    history = resume(path, run, net, optimiser)
+    identity = {"run": run.digest, "code": record.code_digest(), "compute": str(compute)}
+    history = resume(path, identity, net, optimiser)
     if history:
         say(f"{label(run, seeds.number)}  goes on after epoch {len(history)}")
     dead = bool(history) and is_dead(run, history[-1])
@@ -150,8 +159,8 @@ def train_attempt(
             raise OutOfTimeError
         history.append(one_epoch(run, net, optimiser, data, epoch, seeds, compute))
         dead = is_dead(run, history[-1])
-        state = {"run": run.digest, "code": record.code_digest(), "history": history}
-        save_checkpoint(path, state | {"net": net.state_dict(), "optimiser": optimiser.state_dict()})
+        state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "history": history}
+        save_checkpoint(path, {"identity": identity, **state})
         say(progress_line(run, seeds.number, history, len(data.train_labels)))
     return Trained(net, history, dead)
 
@@ -185,10 +194,12 @@ def is_dead(run: Run, row: dict[str, Any]) -> bool:
     return silent or not math.isfinite(row["train_loss"])
 
 
-def resume(path: Path, run: Run, net: Network, optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
+def resume(
+    path: Path, identity: dict[str, str], net: Network, optimiser: torch.optim.Optimizer
+) -> list[dict[str, Any]]:
     """Load a checkpoint of exactly this training into `net` and `optimiser`; the history so far, or none."""
     state = load_checkpoint(path)
-    if state is None or state["run"] != run.digest or state["code"] != record.code_digest():
+    if state is None or state["identity"] != identity:
         return []
     net.load_state_dict(state["net"])
     optimiser.load_state_dict(state["optimiser"])
@@ -229,11 +240,10 @@ def write_record(
     """Measure the final errors in float32 and write the record, metrics.json last."""
     folder = record.seed_folder(root, run, seed)
     (folder / "metrics.json").unlink(missing_ok=True)  # from here on the old record is void
-    exact = choose_compute(compute.device.type, "float32")
     images, labels = data.test_images.float(), data.test_labels
-    final = evaluate(trained.net, images, labels, exact)
+    final = evaluate(trained.net, images, labels, exact(compute))
     probe = slice(run.scale.probe_images)
-    train = evaluate(trained.net, data.train_images[probe].float(), data.train_labels[probe], exact)
+    train = evaluate(trained.net, data.train_images[probe].float(), data.train_labels[probe], exact(compute))
     chance = 100 * (1 - 1 / run.data.classes)
     seconds = sum(row["seconds"] for row in trained.history)
     metrics = {
@@ -257,11 +267,11 @@ def write_record(
         "code": record.code_digest(),
     }
     if seed == 0:
-        metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact)
+        metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact(compute))
     record.write_history(folder / "history.csv", trained.history)
     record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
     command = f"niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}"
-    seeds = {"root": run.root_seed, "number": seed, "attempt": len(collapsed)}
+    seeds = {"root": run.root_seed, "number": seed, "attempt": min(len(collapsed), ATTEMPTS - 1)}
     record.write_environment(folder / "environment.json", compute, command, seeds)
     write_json(folder / "metrics.json", metrics)
 
