@@ -254,4 +254,6 @@ def test_the_summary_holds_a_line_for_each_experiment_and_the_way_to_the_report(
     lines = summary(PARAMS, "trial", root).splitlines()
     assert lines[2].split() == ["cifar10-nin", "35.50", "10.41", "17.75", "500"]
     assert lines[3].split() == ["cifar10-nin-nodropout", "not", "run", "14.51", "–", "–"]
-    assert lines[-1].endswith("results/trial/report.html")
+    assert lines[-1] == "Report: none yet: dvc repro report@trial"
+    (root / "results" / "trial" / "report.html").write_text("a page")
+    assert summary(PARAMS, "trial", root).endswith("results/trial/report.html")

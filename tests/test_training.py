@@ -115,7 +115,7 @@ def test_a_run_learns_and_leaves_a_whole_record(run: Run, project: Path) -> None
     with np.load(folder / "predictions.npz") as saved:
         wrong = 100 * np.mean(saved["predicted"] != saved["label"])
     assert wrong == pytest.approx(metrics["test_error"])
-    rows = list(csv.DictReader((folder / "history.csv").open()))
+    rows = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(1, 7)]
     assert set(rows[0]) == set(COLUMNS)
     environment = json.loads((folder / "environment.json").read_text())
