@@ -47,7 +47,7 @@ NUMBERS = {
 }
 CODES = {"Experiment", "Command", "Runs", "Score", "Not run"}
 PROSE = {"Claim", "The paper says", "Chosen here", "Effect of choosing otherwise"}
-WORDS = ("not run", "one run", "not rerun", "collapsed", "not measured", "no experiment", NONE)
+WORDS = ("not run", "no number yet", "one run", "not rerun", "collapsed", "not measured", "no experiment", NONE)
 
 
 def write_report(params: Params, scale: str, root: Path) -> Path:

@@ -129,15 +129,17 @@ def claims_table(study: Study) -> pd.DataFrame:
     for record in study.verdicts:
         claim = claims[record["id"]]
         old = record["version"] < claim.version
+        # runs may be there and yet not hold what the rule looks at, as the late epochs of figure 3
+        none = "no number yet" if any(len(study.of(name)) for name in claim.rule.experiments) else "not run"
         rows.append(
             {
                 "Claim": f"{claim.id} (version {record['version']}, replaced)" if old else claim.id,
                 "Place": claim.place,
                 "What it says": claim.says,
                 "Paper": number(record["paper"]),
-                "Ours": number(record["ours"]) if record["n"] or record["ours"] is not None else "not run",
+                "Ours": number(record["ours"]) if record["n"] or record["ours"] is not None else none,
                 "n": str(record["n"]),
-                "95 % interval": _interval(record),
+                "95 % interval": _interval(record, none),
                 "Verdict": record["status"],
                 "Why": record["because"],
             }
@@ -152,10 +154,10 @@ def number(value: float | None) -> str:
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
-def _interval(record: dict[str, Any]) -> str:
+def _interval(record: dict[str, Any], none: str) -> str:
     if record["interval"] is not None:
         return " to ".join(map(number, record["interval"]))
-    return {0: "not run", 1: "one run"}.get(record["n"], NONE)
+    return {0: none, 1: "one run"}.get(record["n"], NONE)
 
 
 def errors_table(study: Study) -> pd.DataFrame:
