@@ -107,7 +107,7 @@ class Scale:
     seeds: int
     evaluate_every: int  # epochs between two looks at train and test error
     probe_images: int  # training images on which the error without dropout masks is followed
-    grids: int = 500  # of each size, on which class maps are scored
+    grids: int = 500  # of each size, on which class maps are scored; the dearer scores take images in proportion
     width: float = 1.0  # factor on the number of feature maps
     keep_records: bool = True  # does a finished run outlive a change of the code?
     holdout: int = 0  # last training images, kept from training and looked at in place of the test split
