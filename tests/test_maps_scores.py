@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from niny.errors import NinyError
+from niny.evaluation.results import read_scores
 from niny.evaluation.rules import Score
 from niny.maps.faithfulness import blurred, deletion, insertion, ranks
 from niny.maps.forward import head_kind, untrained, why_no_grids
 from niny.maps.grids import assemble
 from niny.maps.heads import contributions
-from niny.maps.records import read_scores, save_scores
+from niny.maps.records import save_scores
 from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, rates, score, wilson
 from niny.maps.scores import OF_CANVASES, OF_MAPS, score_network, skipped
 from niny.maps.translation import correlation, equivariance, error_rise, shift

@@ -100,9 +100,13 @@ def add_train(commands: "argparse._SubParsersAction[Parser]") -> None:
     train.add_argument("--scale", required=True)
     train.add_argument("--seeds", type=int, nargs="+", metavar="K", help="these runs only (all of the scale)")
     train.add_argument("--fresh", action="store_true", help="train finished runs again")
-    train.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    train.add_argument("--precision", default="auto", help="auto, bfloat16 or float32")
+    add_compute(train)
     train.set_defaults(command=train_runs)
+
+
+def add_compute(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--precision", default="auto", help="auto, bfloat16 or float32")
 
 
 def add_campaign(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -111,8 +115,7 @@ def add_campaign(commands: "argparse._SubParsersAction[Parser]") -> None:
     campaign.add_argument("--only", nargs="+", default=[], metavar="EXPERIMENT")
     campaign.add_argument("--seeds", type=int, metavar="N", help="how many seeds of each (those of the scale)")
     campaign.add_argument("--budget", metavar="TIME", help="stop before it ends: 90s, 25m, 1.5h")
-    campaign.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    campaign.add_argument("--precision", default="auto", help="auto, bfloat16 or float32")
+    add_compute(campaign)
     campaign.set_defaults(command=run_campaign)
 
 

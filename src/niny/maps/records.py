@@ -1,14 +1,11 @@
-"""Map scores of an experiment's networks as one JSON file, and back."""
+"""Map scores of an experiment's networks as one JSON file; niny.evaluation.results.read_scores reads it back."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from niny.errors import NinyError
-from niny.evaluation.rules import Score
 from niny.files import write_json
 from niny.maps.samples import Scores
 
@@ -56,20 +53,3 @@ def _interval(values: list[float], intervals: list[list[float] | None]) -> list[
     below = fmean(value - low for value, (low, _) in zip(values, known, strict=True))
     above = fmean(high - value for value, (_, high) in zip(values, known, strict=True))
     return [mean - math.hypot(across, below), mean + math.hypot(across, above)]
-
-
-def read_scores(path: Path) -> dict[str, Score]:
-    """The scores of a file that `save_scores` wrote; none where there is no such file."""
-    if not path.is_file():
-        return {}
-    try:
-        scores = json.loads(path.read_text(encoding="utf-8"))["scores"]
-        return {name: _score(entry) for name, entry in scores.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise NinyError(f"{path} is damaged: delete it and make the map scores again") from None
-
-
-def _score(entry: Mapping[str, Any]) -> Score:
-    interval = entry["interval"]
-    seeds = {int(seed): float(value) for seed, value in entry["seeds"].items()}
-    return Score(float(entry["value"]), None if interval is None else (float(interval[0]), float(interval[1])), seeds)
