@@ -150,10 +150,10 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(
 
 
 def stop_before(real: Callable[..., Any], epoch: int) -> Callable[..., Any]:
-    def one_epoch(run: Run, net: Any, optimiser: Any, data: Any, at: int, *rest: Any) -> Any:
+    def one_epoch(run: Run, update: Any, data: Any, at: int, *rest: Any) -> Any:
         if at == epoch:
             raise KeyboardInterrupt
-        return real(run, net, optimiser, data, at, *rest)
+        return real(run, update, data, at, *rest)
 
     return one_epoch
 

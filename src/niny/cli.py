@@ -107,6 +107,7 @@ def add_train(commands: "argparse._SubParsersAction[Parser]") -> None:
 def add_compute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--precision", default="auto", help="auto, bfloat16 or float32")
+    parser.add_argument("--eager", action="store_true", help="on a GPU: no compilation and no CUDA graph")
 
 
 def add_campaign(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -157,7 +158,7 @@ def train_runs(options: argparse.Namespace) -> None:
     from niny.training import choose_compute, train_experiment
 
     run = load_params().run(options.scale, options.experiment)
-    compute = choose_compute(options.device, options.precision)
+    compute = choose_compute(options.device, options.precision, options.eager)
     train_experiment(run, project_root(), seeds=options.seeds, fresh=options.fresh, compute=compute)
 
 
@@ -167,7 +168,7 @@ def run_campaign(options: argparse.Namespace) -> None:
 
     budget = parse_duration(options.budget) if options.budget else math.inf
     tasks = tasks_of(load_params(), options.scale, options.only, options.seeds)
-    left = campaign(tasks, project_root(), choose_compute(options.device, options.precision), budget)
+    left = campaign(tasks, project_root(), choose_compute(options.device, options.precision, options.eager), budget)
     print(describe_left(tasks, left, project_root()))
 
 

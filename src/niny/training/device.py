@@ -1,7 +1,7 @@
 """Where and in what precision a run computes: one code path for CPU and GPU."""
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -16,6 +16,7 @@ class Compute:
 
     device: torch.device
     dtype: torch.dtype
+    eager: bool = False  # no compilation and no CUDA graph
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
@@ -29,7 +30,7 @@ class Compute:
         return str(self.dtype).removeprefix("torch.")
 
 
-def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
+def choose_compute(device: str = "auto", precision: str = "auto", eager: bool = False) -> Compute:
     """A GPU where there is one; bfloat16 where the processor computes in it, else float32."""
     if device not in ("auto", "cpu", "cuda"):
         raise NinyError(f"unknown device {device!r}: choose from auto, cpu, cuda")
@@ -38,17 +39,18 @@ def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
     kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     if kind == "cpu":
         keep_freed_memory()
+    torch.backends.cudnn.benchmark = True  # a GPU chooses the quickest algorithm for each of the few shapes
     dtypes = {"bfloat16": torch.bfloat16, "float32": torch.float32}
     if precision == "auto":
         precision = "bfloat16" if has_bfloat16(kind) else "float32"
     if precision not in dtypes:
         raise NinyError(f"unknown precision {precision!r}: choose from auto, {', '.join(dtypes)}")
-    return Compute(torch.device(kind), dtypes[precision])
+    return Compute(torch.device(kind), dtypes[precision], eager)
 
 
 def exact(compute: Compute) -> Compute:
     """The same device in float32: what final errors are measured in."""
-    return Compute(compute.device, torch.float32)
+    return replace(compute, dtype=torch.float32)
 
 
 def has_bfloat16(kind: str) -> bool:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from niny.config import Recipe
 from niny.data.augment import translate_and_flip
@@ -18,6 +17,7 @@ from niny.models import Network
 from niny.training.device import Compute
 from niny.training.optimiser import learning_rate, set_rate
 from niny.training.seeds import Seeds
+from niny.training.update import Update
 
 EVALUATED = {"cpu": 100, "cuda": 2000}  # images at a time: what fits in a cache, what fills a GPU
 FILE_BLOCK = 10_000  # the authors' batch files: consecutive slices within each, the last one of each smaller
@@ -66,45 +66,23 @@ def steps_per_epoch(count: int, recipe: Recipe) -> int:
 
 
 def train_epoch(
-    net: Network,
-    optimiser: torch.optim.Optimizer,
-    data: TrainingData,
-    recipe: Recipe,
-    epoch: int,
-    seeds: Seeds,
-    compute: Compute,
-    augment: bool,
+    update: Update, data: TrainingData, recipe: Recipe, epoch: int, seeds: Seeds, augment: bool
 ) -> EpochResult:
     """One pass over the training images; `epoch` counts from 0."""
-    net.train()
+    device, count = data.train_images.device, len(data.train_labels)
+    update.net.train()
+    update.totals.zero_()
     torch.manual_seed(seeds.of("masks", epoch))
-    crops = torch.Generator(compute.device).manual_seed(seeds.of("augmentation", epoch))
-    count, step = len(data.train_labels), epoch * steps_per_epoch(len(data.train_labels), recipe)
-    totals = torch.zeros(2, device=compute.device)  # loss and mistakes; read once, at the end
-    for index in batches(count, recipe, seeds.of("order", epoch), compute.device):
+    crops = torch.Generator(device).manual_seed(seeds.of("augmentation", epoch))
+    steps = steps_per_epoch(count, recipe)
+    for step, index in enumerate(batches(count, recipe, seeds.of("order", epoch), device), epoch * steps):
         images, labels = data.train_images[index], data.train_labels[index]
         if augment:
             images = translate_and_flip(images, 4, crops)
-        set_rate(optimiser, lr := learning_rate(recipe, step, steps_per_epoch(count, recipe)))
-        with compute.autocast():
-            logits = net(images).float()
-        loss = loss_of(logits, labels, recipe)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        wrong = (logits.detach().argmax(1) != labels).sum()
-        totals += torch.stack((loss.detach() * len(labels), wrong.float()))
-        step += 1
-    loss_sum, mistakes = totals.tolist()
+        set_rate(update.optimiser, lr := learning_rate(recipe, step, steps))
+        update(images, labels)
+    loss_sum, mistakes = update.totals.tolist()  # the only time that the host waits for the device
     return EpochResult(lr, loss_sum / count, 100 * mistakes / count)
-
-
-def loss_of(logits: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
-    """The mean loss of logits N x K: softmax cross-entropy as in the paper, or one yes-or-no question a class."""
-    if recipe.loss == "cross_entropy":
-        return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-    targets = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
-    return F.binary_cross_entropy_with_logits(logits, targets) * logits.shape[1]
 
 
 @torch.no_grad()

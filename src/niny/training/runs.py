@@ -29,6 +29,7 @@ from niny.training.device import Compute, choose_compute, exact
 from niny.training.loop import Clock, TrainingData, evaluate, live_share, train_epoch
 from niny.training.optimiser import make_optimiser
 from niny.training.seeds import Seeds
+from niny.training.update import Update, make_update
 
 ATTEMPTS = 3
 LIVE_PROBE = 500  # training images that tell whether the outputs are alive
@@ -151,13 +152,14 @@ def train_attempt(
     history = resume(path, identity, net, optimiser)
     if history:
         say(f"{label(run, seeds.number)}  goes on after epoch {len(history)}")
+    update = make_update(net, optimiser, run.recipe, compute)
     dead = bool(history) and is_dead(run, history[-1])
     for epoch in range(len(history), run.recipe.epochs):
         if dead:
             break
         if time.monotonic() + max((row["seconds"] for row in history), default=0.0) > until:
             raise OutOfTimeError
-        history.append(one_epoch(run, net, optimiser, data, epoch, seeds, compute))
+        history.append(one_epoch(run, update, data, epoch, seeds, compute))
         dead = is_dead(run, history[-1])
         state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "history": history}
         save_checkpoint(path, {"identity": identity, **state})
@@ -166,17 +168,11 @@ def train_attempt(
 
 
 def one_epoch(
-    run: Run,
-    net: Network,
-    optimiser: torch.optim.Optimizer,
-    data: TrainingData,
-    epoch: int,
-    seeds: Seeds,
-    compute: Compute,
+    run: Run, update: Update, data: TrainingData, epoch: int, seeds: Seeds, compute: Compute
 ) -> dict[str, Any]:
     """Train one epoch and look at the errors where the scale says so; the row for history.csv."""
-    clock = Clock(compute)
-    result = train_epoch(net, optimiser, data, run.recipe, epoch, seeds, compute, run.experiment.augment)
+    clock, net = Clock(compute), update.net
+    result = train_epoch(update, data, run.recipe, epoch, seeds, run.experiment.augment)
     seconds = clock.lap()
     row: dict[str, Any] = {"epoch": epoch + 1, "lr": result.lr, "train_loss": result.loss}
     row |= {"train_error_masked": result.error, "train_error": "", "test_error": "", "seconds": seconds}

@@ -1,0 +1,115 @@
+"""One update of a network: forward, backward, the optimiser's step, the epoch's sums. All of it stays on the device.
+
+A GPU gets the same update as one CUDA graph around a compiled network: at this size it would otherwise wait for some
+two hundred launches a batch, and read every activation once more for each ReLU, bias and mask.
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from niny.config import Recipe
+from niny.models import Network
+from niny.training.device import Compute
+
+WARM_UP = 3  # eager updates before capture: libraries allocate and choose their algorithms in them
+
+
+class Update:
+    """Call it with images N x C x H x W and labels N: the network has learned from them once.
+
+    `totals` on the device holds the sums of loss and mistakes, masks on, since it was last set to zero.
+    """
+
+    def __init__(self, net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> None:
+        self.net, self.optimiser, self.recipe, self.compute = net, optimiser, recipe, compute
+        self.totals = torch.zeros(2, device=compute.device)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        logits, loss = self.forward(images, labels)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        self.count(logits, loss, labels)
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        with self.compute.autocast():
+            logits = self.network_for(len(labels))(images).float()
+        return logits, loss_of(logits, labels, self.recipe)
+
+    def network_for(self, batch: int) -> Callable[[Tensor], Tensor]:
+        return self.net
+
+    def count(self, logits: Tensor, loss: Tensor, labels: Tensor) -> None:
+        wrong = (logits.detach().argmax(1) != labels).sum()
+        self.totals += torch.stack((loss.detach() * len(labels), wrong.float()))
+
+
+class GraphUpdate(Update):
+    """The same update for a GPU: full batches replay a graph that was captured once, smaller ones run as they are."""
+
+    def __init__(self, net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> None:
+        super().__init__(net, optimiser, recipe, compute)
+        for group in optimiser.param_groups:  # the graph reads the rates from the device, where they can change
+            group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=compute.device)
+        self.compiled: Callable[[Tensor], Tensor] = net
+        if can_compile(compute.device.type):
+            self.compiled = torch.compile(net, dynamic=False)
+        self.stream = torch.cuda.Stream()
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.full_batches = 0
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        full = len(labels) == self.recipe.batch
+        self.full_batches += full
+        if full and self.full_batches > WARM_UP:
+            self.replay(images, labels)
+        else:
+            self.run_beside(images, labels)
+
+    def run_beside(self, images: Tensor, labels: Tensor) -> None:
+        """Launch by launch, on the stream that capture wants its warm-up on."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            super().__call__(images, labels)
+        torch.cuda.current_stream().wait_stream(self.stream)
+
+    def replay(self, images: Tensor, labels: Tensor) -> None:
+        if self.graph is None:
+            self.images, self.labels = images.clone(), labels.clone()
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):  # records the launches; nothing is computed here
+                super().__call__(self.images, self.labels)
+        self.images.copy_(images)
+        self.labels.copy_(labels)
+        self.graph.replay()
+
+    def network_for(self, batch: int) -> Callable[[Tensor], Tensor]:
+        return self.compiled if batch == self.recipe.batch else self.net  # one shape is compiled, once
+
+
+def make_update(net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> Update:
+    """The quickest update for the device; `Compute.eager` asks for the plain one."""
+    graph = compute.device.type == "cuda" and not compute.eager
+    return (GraphUpdate if graph else Update)(net, optimiser, recipe, compute)
+
+
+def loss_of(logits: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
+    """The mean loss of logits N x K: softmax cross-entropy as in the paper, or one yes-or-no question a class."""
+    if recipe.loss == "cross_entropy":
+        return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+    targets = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    return F.binary_cross_entropy_with_logits(logits, targets) * logits.shape[1]
+
+
+@cache
+def can_compile(device: str) -> bool:
+    """Do Triton and a C compiler work here? Tried on a small function, since both may be there and not fit."""
+    try:
+        torch.compile(lambda x: torch.relu(x + 1))(torch.ones(8, device=device))
+    except Exception:  # whatever it is, the network runs uncompiled
+        return False
+    return True
