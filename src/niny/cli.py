@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_campaign(commands)
     add_evaluate(commands)
+    add_bench(commands)
 
     status = commands.add_parser("status", help="which runs of a scale are recorded, missing, collapsed")
     status.add_argument("--scale", required=True)
@@ -128,6 +129,15 @@ def add_evaluate(commands: "argparse._SubParsersAction[Parser]") -> None:
     evaluate.set_defaults(command=evaluate_weights)
 
 
+def add_bench(commands: "argparse._SubParsersAction[Parser]") -> None:
+    bench = commands.add_parser("bench", help="images/s of the engine, of a plain loop, and what the machine allows")
+    bench.add_argument("--experiment", default="cifar10-nin", metavar="EXPERIMENT")
+    bench.add_argument("--scale", default="paper", help="whose network and recipe are measured (paper)")
+    bench.add_argument("--json", action="store_true", help="print an object in place of a table")
+    add_compute(bench)
+    bench.set_defaults(command=run_bench)
+
+
 def fetch_data(options: argparse.Namespace) -> None:
     from niny.data import fetch
 
@@ -170,6 +180,17 @@ def run_campaign(options: argparse.Namespace) -> None:
     tasks = tasks_of(load_params(), options.scale, options.only, options.seeds)
     left = campaign(tasks, project_root(), choose_compute(options.device, options.precision, options.eager), budget)
     print(describe_left(tasks, left, project_root()))
+
+
+def run_bench(options: argparse.Namespace) -> None:
+    from niny.benchmark import keep, measure, table
+    from niny.training import choose_compute
+    from niny.training.runs import say_progress
+
+    run = load_params().run(options.scale, options.experiment)
+    result = measure(run, choose_compute(options.device, options.precision, options.eager), say=say_progress)
+    path = keep(result, project_root())
+    print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
 
 
 def evaluate_weights(options: argparse.Namespace) -> None:

@@ -1,0 +1,88 @@
+"""`niny bench`: consistent figures, kept by machine. How quick anything is, no test asks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from niny.benchmark import Amount, keep, kept, measure, table
+from niny.benchmark.bench import AMOUNTS
+from niny.benchmark.loops import training_flops
+from niny.cli import main
+from niny.config import Params
+from niny.errors import NinyError
+from niny.models import nin_cifar
+from niny.training import Compute, choose_compute
+
+LITTLE = Amount(plain=64, engine=256, rounds=2, batches=(32, 64), zca=200, grids=3)
+
+
+@pytest.fixture(scope="module")
+def result(params: Params) -> dict[str, Any]:
+    return measure(params.run("smoke", "cifar10-nin"), choose_compute("cpu"), LITTLE)
+
+
+def test_the_figures_fit_together(result: dict[str, Any]) -> None:
+    assert result["ratio"] == pytest.approx(result["images_per_s"] / result["plain_images_per_s"])
+    reached = result["images_per_s"] * result["training_flops_per_image"]
+    assert result["ceiling_share"] == pytest.approx(reached / result["ceiling_flops_per_s"])
+    assert set(result["parts_us_per_image"]) == {"input", "forward", "backward", "update", "metrics"}
+    assert set(result["images_per_s_by_batch"]) == {"32", "64"}
+    assert set(result["seconds_by_images"]) == {"256", "512", "1024"}
+    assert all(cost > 0 for cost in result["costs"].values())
+
+
+def test_a_training_step_costs_three_forward_passes_but_for_the_first_layer(params: Params) -> None:
+    """222.6 million multiply-adds forward (reference); twice as many backward, less the gradient of the images."""
+    net, recipe = nin_cifar(), params.recipes["authors"]
+    flops = training_flops(net, torch.randn(1, 3, 32, 32), torch.tensor([3]), recipe)
+    first = 2 * 192 * 3 * 25 * 32 * 32
+    assert flops == pytest.approx(3 * 2 * 222.6e6 - first, rel=1e-3)
+
+
+def test_a_machine_keeps_its_last_result(result: dict[str, Any], tmp_path: Path) -> None:
+    first = keep(result, tmp_path)
+    assert keep(result | {"ratio": 1.0}, tmp_path) == first
+    assert [r["ratio"] for r in kept(tmp_path)] == [1.0]
+    assert f"{result['ratio']:.2f} times the plain loop" in table(result)
+
+
+def test_a_damaged_result_is_named(result: dict[str, Any], tmp_path: Path) -> None:
+    path = keep(result, tmp_path)
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(NinyError, match=path.name):
+        kept(tmp_path)
+
+
+def test_the_command_prints_one_object(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(AMOUNTS, "cpu", LITTLE)
+    assert main(["bench", "--scale", "smoke", "--device", "cpu", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert {"plain_images_per_s", "images_per_s", "ratio", "ceiling_share"} <= set(shown)
+    assert [r["ratio"] for r in kept(project)] == [shown["ratio"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--device", "tpu"], "unknown device 'tpu'"),
+        (["--precision", "int4"], "unknown precision 'int4'"),
+        (["--experiment", "resnet"], "resnet"),
+        (["--scale", "galactic"], "galactic"),
+    ],
+)
+def test_wrong_words_are_one_line(
+    project: Path, arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *arguments]) == 1
+    assert complaint in capsys.readouterr().err
+    assert not kept(project)
+
+
+def test_float32_is_measured_where_it_is_asked_for(params: Params) -> None:
+    exact = Compute(torch.device("cpu"), torch.float32)
+    assert measure(params.run("smoke", "cifar10-nin"), exact, LITTLE)["machine"]["precision"] == "float32"
