@@ -49,8 +49,7 @@ class Dropout(nn.Module):
     differ by that factor: W (m * x) = W' (m * x / (1 - rate)) for W' = (1 - rate) W. Then dL/dW' = dL/dW / (1 - rate),
     so equal training needs lr' = (1 - rate)^2 lr and lr' * decay' = lr * decay on these weights, started at W'.
 
-    Masks are drawn as random bytes, eight from each 64-bit number, since drawing them one by one costs more than the
-    convolutions of a narrow network; the rate is therefore taken to the nearest 256th (one half is exact).
+    The rate is taken to the nearest 256th (one half is exact): see `survivors`.
     """
 
     def __init__(self, rate: float, inverted: bool = True) -> None:
@@ -61,12 +60,23 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         keep = self.level / 256
         if self.training:
-            masked = x * (random_bytes(x) < self.level)
+            masked = x * survivors(x, self.level)
             return masked / keep if self.inverted else masked
         return x if self.inverted else x * keep
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}, inverted={self.inverted}"
+
+
+def survivors(like: Tensor, level: int) -> Tensor:
+    """A random mask, bool, in shape and layout of `like`; a value survives with probability level / 256.
+
+    On a CPU it is drawn as random bytes, eight from each 64-bit number: drawing values one by one costs more than the
+    convolutions of a narrow network. On a GPU drawing costs nothing once a compiler joins it to the product with x.
+    """
+    if like.device.type == "cpu":
+        return random_bytes(like) < level
+    return torch.rand_like(like, dtype=torch.float32) < level / 256
 
 
 def random_bytes(like: Tensor) -> Tensor:

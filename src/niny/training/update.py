@@ -57,6 +57,7 @@ class GraphUpdate(Update):
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=compute.device)
         self.compiled: Callable[[Tensor], Tensor] = net
         if can_compile(compute.device.type):
+            torch.compiler.reset()  # a process may train many networks, and compiles each function a few times only
             self.compiled = torch.compile(net, dynamic=False)
         self.stream = torch.cuda.Stream()
         self.graph: torch.cuda.CUDAGraph | None = None
