@@ -12,7 +12,9 @@ import pandas as pd
 
 from niny.evaluation.rules import Status
 from niny.paper import TABLES, TEXT, Results
-from niny.report.figures import Picture, errors_picture, figure_3_picture, network_picture
+from niny.report.drawing import Picture
+from niny.report.figures import errors_picture, figure_3_picture, network_picture
+from niny.report.speed import speed_picture
 from niny.report.study import Study, data_name, scale_label
 from niny.report.tables import (
     choices_table,
@@ -263,7 +265,9 @@ def cost(study: Study) -> Section:
     words = (f"{total} Forward operations are counted by PyTorch; a training step is taken as three forward passes.",)
     frame = cost_table(study)
     machine = frame["Hardware"] + "\n" + frame["Precision"]
-    items = [table(study, "Cost of each experiment", frame.assign(Hardware=machine).drop(columns="Precision"), "cost")]
+    speed = Image(speed_picture(study), "figures/speed.svg", "niny bench", "results/benchmarks")
+    costs = frame.assign(Hardware=machine).drop(columns="Precision")
+    items: list[Table | Image] = [table(study, "Cost of each experiment", costs, "cost"), speed]
     if len(runs):
         note = "Sampling is the error that comes from testing on so many images and no more (Wilson's interval)."
         items.append(table(study, "Every run", each_run_table(study), "runs", note=note))

@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Literal
 
 import torch
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -21,15 +20,13 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from torch import nn
 
 from niny.config import Params
-from niny.files import replacing
 from niny.models import build, parameter_count
 from niny.models.blocks import Dropout
 from niny.paper import FIGURE_3, reported
+from niny.report.drawing import BLUE, INK, MUTED, ORANGE, Picture, save
+from niny.report.speed import draw_speed
 from niny.report.study import REFERENCE, Study, data_name, load_study, scale_label
 
-STYLE = Path(__file__).with_name("niny.mplstyle")
-INK, MUTED = "#1b1f24", "#5b6570"
-BLUE, ORANGE = "#0072b2", "#d55e00"
 CURVES = (
     ("cifar10-nin-nodropout", "no_dropout", "without dropout", ORANGE),
     (REFERENCE, "dropout", "with dropout", BLUE),
@@ -37,32 +34,16 @@ CURVES = (
 LAST = FIGURE_3.epochs[-1]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the report: file name without suffix, caption, and what it shows for those who cannot see it."""
-
-    name: str
-    title: str
-    caption: str
-    alt: str
-
-
 def write_figures(params: Params, scale: str, root: Path) -> list[Path]:
-    """Write results/<scale>/figures/{network,errors,figure-3}.svg; the paths written."""
+    """Write results/<scale>/figures/{network,errors,figure-3,speed}.svg; the paths written."""
     study = load_study(params, scale, root)
     drawings: Mapping[str, Callable[[Study], Figure]] = {
         "network": draw_network,
         "errors": draw_errors,
         "figure-3": draw_figure_3,
+        "speed": draw_speed,
     }
     return [save(draw, study, study.folder / "figures" / f"{name}.svg") for name, draw in drawings.items()]
-
-
-def save(draw: Callable[[Study], Figure], study: Study, path: Path) -> Path:
-    # The salt makes ids reproducible, and different from figure to figure on one page.
-    with style.context([STYLE, {"svg.hashsalt": path.stem}]), replacing(path) as part:
-        draw(study).savefig(part, format="svg", metadata={"Date": None, "Creator": None})
-    return path
 
 
 def errors_picture(study: Study) -> Picture:

@@ -1,0 +1,86 @@
+"""How quick training is on each machine that was measured, beside a plain loop and the machine's own ceiling."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import StrMethodFormatter
+
+from niny.benchmark.results import kept, machine_name
+from niny.report.drawing import BLUE, INK, MUTED, Picture
+from niny.report.study import Study
+
+PARTS = {"input": "#56b4e9", "forward": "#0072b2", "backward": "#d55e00", "update": "#009e73", "metrics": "#cc79a7"}
+
+
+def speed_picture(study: Study) -> Picture:
+    """The figure in words."""
+    told = [
+        f"{machine_name(r['machine'])}: plain loop {r['plain_images_per_s']:,.0f}, engine {r['images_per_s']:,.0f} "
+        f"images a second, {100 * r['ceiling_share']:.0f} % of the rate of a matrix product"
+        for r in kept(study.root)
+    ]
+    return Picture(
+        "speed",
+        "Training speed, beside a plain loop and the machine's ceiling",
+        "Left: images a second in training, augmentation and metrics included; the bar is where the network's "
+        "operations would run at the rate of a large matrix product. Right: where the time of an update goes.",
+        "Dot plot of training speed by machine. " + ("; ".join(told) or "Nothing was measured") + ".",
+    )
+
+
+def draw_speed(study: Study) -> Figure:
+    """A line for each machine: rates on the left, parts of an update on the right."""
+    results = kept(study.root)
+    figure = Figure(figsize=(7.2, 1.7 + 0.5 * len(results)))
+    rates, parts = figure.subplots(1, 2, width_ratios=(3, 2), sharey=True)
+    for y, result in enumerate(results):
+        _rates_line(rates, result, y)
+        _parts_line(parts, result["parts_us_per_image"], y)
+    rates.set_yticks(range(len(results)), [_label(r) for r in results])
+    rates.set_ylim(len(results) - 0.4, -0.6)
+    rates.set_xscale("log")
+    rates.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    rates.set_xlabel("training images / s")
+    parts.set_xlabel("time of an update, %")
+    for axes in (rates, parts):
+        axes.grid(axis="y", visible=False)
+    if not results:
+        rates.annotate("nothing was measured", (0.5, 0.5), xycoords="axes fraction", ha="center", color=MUTED)
+    _legend(figure, parts)
+    return figure
+
+
+def _label(result: Mapping[str, Any]) -> str:
+    machine = result["machine"]
+    return machine["gpu"] or f"{machine['processor']},\n{machine['threads']} threads, {machine['precision']}"
+
+
+def _rates_line(axes: Axes, result: Mapping[str, Any], y: int) -> None:
+    most = result["ceiling_flops_per_s"] / result["training_flops_per_image"]
+    axes.plot([result["plain_images_per_s"]], [y], "o", color="none", markeredgecolor=INK, markersize=6)
+    axes.plot([result["images_per_s"]], [y], "o", color=BLUE, markersize=6)
+    axes.plot([most], [y], "|", color=INK, markersize=14, markeredgewidth=2)
+    note = f"{result['ratio']:.1f} ×, {100 * result['ceiling_share']:.0f} % of ceiling"
+    place = (result["images_per_s"], y)
+    axes.annotate(note, place, xytext=(0, 9), textcoords="offset points", ha="center", color=MUTED, fontsize="small")
+
+
+def _parts_line(axes: Axes, seconds: Mapping[str, float], y: int) -> None:
+    left, total = 0.0, sum(seconds.values())
+    for part, colour in PARTS.items():
+        share = 100 * seconds[part] / total
+        axes.barh(y, share, left=left, height=0.45, color=colour, label=part if y == 0 else None)
+        left += share
+
+
+def _legend(figure: Figure, parts: Axes) -> None:
+    marks = [
+        Line2D([], [], linestyle="none", marker="o", color="none", markeredgecolor=INK, label="plain loop"),
+        Line2D([], [], linestyle="none", marker="o", color=BLUE, label="engine"),
+        Line2D([], [], linestyle="none", marker="|", color=INK, markersize=12, markeredgewidth=2, label="ceiling"),
+    ]
+    bars, _ = parts.get_legend_handles_labels()
+    figure.legend(handles=[*marks, *bars], loc="outside lower center", ncols=4)
