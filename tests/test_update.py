@@ -86,7 +86,7 @@ def test_the_sums_are_those_of_the_batches(net: Network, stack: list[tuple[Tenso
 def test_a_graph_on_the_gpu_computes_the_eager_updates(
     net: Network, stack: list[tuple[Tensor, Tensor]], recipe: Recipe, precision: str
 ) -> None:
-    ragged = [*stack, (stack[0][0][:5], stack[0][1][:5]), stack[1]]
+    ragged = stack + [(images[:5], labels[:5]) for images, labels in stack] + stack[:2]
     graph = engine_updates(net, ragged, recipe, choose_compute("cuda", precision))
     eager = engine_updates(net, ragged, recipe, choose_compute("cuda", precision, eager=True))
     assert relative_difference(graph.net, eager.net) < (1e-4 if precision == "float32" else 2e-2)

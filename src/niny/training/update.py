@@ -4,7 +4,9 @@ A GPU gets the same update as one CUDA graph around a compiled network: at this 
 two hundred launches a batch, and read every activation once more for each ReLU, bias and mask.
 """
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -26,6 +28,7 @@ class Update:
 
     def __init__(self, net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> None:
         self.net, self.optimiser, self.recipe, self.compute = net, optimiser, recipe, compute
+        self.network: Callable[[Tensor], Tensor] = net
         self.totals = torch.zeros(2, device=compute.device)
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
@@ -37,59 +40,62 @@ class Update:
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with self.compute.autocast():
-            logits = self.network_for(len(labels))(images).float()
+            logits = self.network(images).float()
         return logits, loss_of(logits, labels, self.recipe)
-
-    def network_for(self, batch: int) -> Callable[[Tensor], Tensor]:
-        return self.net
 
     def count(self, logits: Tensor, loss: Tensor, labels: Tensor) -> None:
         wrong = (logits.detach().argmax(1) != labels).sum()
         self.totals += torch.stack((loss.detach() * len(labels), wrong.float()))
 
 
+@dataclass(frozen=True)
+class Captured:
+    """A recorded update and where it reads its batch."""
+
+    graph: torch.cuda.CUDAGraph
+    images: Tensor
+    labels: Tensor
+
+
 class GraphUpdate(Update):
-    """The same update for a GPU: full batches replay a graph that was captured once, smaller ones run as they are."""
+    """The same update for a GPU: after a few batches of a size, batches of that size replay what was captured once."""
 
     def __init__(self, net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> None:
         super().__init__(net, optimiser, recipe, compute)
         for group in optimiser.param_groups:  # the graph reads the rates from the device, where they can change
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=compute.device)
-        self.compiled: Callable[[Tensor], Tensor] = net
         if can_compile(compute.device.type):
             torch.compiler.reset()  # a process may train many networks, and compiles each function a few times only
-            self.compiled = torch.compile(net, dynamic=False)
+            self.network = torch.compile(net, dynamic=False)
         self.stream = torch.cuda.Stream()
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.full_batches = 0
+        self.seen: Counter[int] = Counter()
+        self.captured: dict[int, Captured] = {}
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
-        full = len(labels) == self.recipe.batch
-        self.full_batches += full
-        if full and self.full_batches > WARM_UP:
-            self.replay(images, labels)
-        else:
+        size = len(labels)
+        self.seen[size] += 1
+        if self.seen[size] <= WARM_UP:
             self.run_beside(images, labels)
+            return
+        if size not in self.captured:
+            self.captured[size] = self.capture(images, labels)
+        captured = self.captured[size]
+        captured.images.copy_(images)
+        captured.labels.copy_(labels)
+        captured.graph.replay()
 
     def run_beside(self, images: Tensor, labels: Tensor) -> None:
-        """Launch by launch, on the stream that capture wants its warm-up on."""
+        """Launch by launch, on a stream of its own: what capture wants for a warm-up."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             super().__call__(images, labels)
         torch.cuda.current_stream().wait_stream(self.stream)
 
-    def replay(self, images: Tensor, labels: Tensor) -> None:
-        if self.graph is None:
-            self.images, self.labels = images.clone(), labels.clone()
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):  # records the launches; nothing is computed here
-                super().__call__(self.images, self.labels)
-        self.images.copy_(images)
-        self.labels.copy_(labels)
-        self.graph.replay()
-
-    def network_for(self, batch: int) -> Callable[[Tensor], Tensor]:
-        return self.compiled if batch == self.recipe.batch else self.net  # one shape is compiled, once
+    def capture(self, images: Tensor, labels: Tensor) -> Captured:
+        captured = Captured(torch.cuda.CUDAGraph(), images.clone(), labels.clone())
+        with torch.cuda.graph(captured.graph):  # records the launches; nothing is computed here
+            super().__call__(captured.images, captured.labels)
+        return captured
 
 
 def make_update(net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> Update:
