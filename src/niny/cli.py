@@ -62,6 +62,9 @@ def make_parser() -> argparse.ArgumentParser:
     summary.add_argument("--scale", required=True)
     summary.set_defaults(command=show_summary)
 
+    readme = commands.add_parser("readme", help="bring the results shown in README.md and results/ up to date")
+    readme.set_defaults(command=write_readmes)
+
     planner = commands.add_parser("plan", help=f"derive {PLAN}, the list of DVC stages, from params.yaml")
     planner.set_defaults(command=write_plan)
     return parser
@@ -227,6 +230,13 @@ def show_summary(options: argparse.Namespace) -> None:
     from niny.report import summary
 
     print(summary(load_params(), options.scale, project_root()))
+
+
+def write_readmes(_: argparse.Namespace) -> None:
+    from niny.report import write_readmes
+
+    for path in write_readmes(load_params(), project_root()):
+        print(path)
 
 
 def write_plan(_: argparse.Namespace) -> None:
