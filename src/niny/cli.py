@@ -7,11 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from niny.config import PLAN, Params, load_params, pick, plan, project_root
 from niny.errors import NinyError
 from niny.files import write_text
+
+if TYPE_CHECKING:
+    from niny.training import Compute
 
 INTERRUPTED = 130  # what a shell gives for a program stopped by Ctrl-C
 
@@ -115,6 +118,8 @@ def add_campaign(commands: "argparse._SubParsersAction[Parser]") -> None:
     campaign.add_argument("--only", nargs="+", default=[], metavar="EXPERIMENT")
     campaign.add_argument("--seeds", type=int, metavar="N", help="how many seeds of each (those of the scale)")
     campaign.add_argument("--budget", metavar="TIME", help="stop before it ends: 90s, 25m, 1.5h")
+    campaign.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the runs (1)")
+    campaign.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)  # one of those processes
     add_compute(campaign)
     campaign.set_defaults(command=run_campaign)
 
@@ -164,11 +169,33 @@ def train_runs(options: argparse.Namespace) -> None:
 def run_campaign(options: argparse.Namespace) -> None:
     from niny.training import choose_compute
     from niny.training.campaign import campaign, describe_left, parse_duration, tasks_of
+    from niny.training.workers import check_jobs
 
     budget = parse_duration(options.budget) if options.budget else math.inf
-    tasks = tasks_of(load_params(), options.scale, options.only, options.seeds)
-    left = campaign(tasks, project_root(), choose_compute(options.device, options.precision), budget)
-    print(describe_left(tasks, left, project_root()))
+    root, tasks = project_root(), tasks_of(load_params(), options.scale, options.only, options.seeds)
+    compute = choose_compute(options.device, options.precision)
+    check_jobs(options.jobs, compute)
+    missing = [task for task in tasks if not task.finished(root)]
+    if min(options.jobs, len(missing)) > 1:
+        share_campaign(options, min(options.jobs, len(missing)), compute)
+    else:
+        quiet = (lambda _: None) if options.worker else None  # of what the other workers are at
+        campaign(tasks, root, compute, budget, say_busy=quiet)
+    print(describe_left(tasks, [task for task in tasks if not task.finished(root)], root))
+
+
+def share_campaign(options: argparse.Namespace, jobs: int, compute: "Compute") -> None:
+    """`--jobs`: the same campaign in several processes."""
+    from niny.training.runs import say_progress
+    from niny.training.workers import describe_jobs, environments, run_workers
+
+    words = ["campaign", "--worker", "--scale", options.scale]
+    words += ["--device", compute.device.type, "--precision", compute.precision]
+    words += ["--only", *options.only] if options.only else []
+    words += ["--seeds", str(options.seeds)] if options.seeds else []
+    words += ["--budget", options.budget] if options.budget else []
+    say_progress(describe_jobs(jobs, compute))
+    run_workers(words, environments(jobs, compute))
 
 
 def evaluate_weights(options: argparse.Namespace) -> None:
