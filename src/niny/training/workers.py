@@ -93,9 +93,9 @@ def start(words: Sequence[str], variables: Mapping[str, str]) -> subprocess.Pope
 def follow(number: int, worker: subprocess.Popen[str], say: Say) -> str | None:
     """Pass on what a worker says until it ends; if it failed, for what reason: the last thing it said, or a signal."""
     line = "it said nothing"
-    for line in worker.stderr or ():
-        say(f"[{number}] {line.rstrip()}")
-    status = worker.wait()
-    if status < 0:
-        return f"worker {number} was killed by {signal.Signals(-status).name}"
-    return f"worker {number}: {line.strip().removeprefix('niny: ')}" if status else None
+    with worker:  # until it has ended
+        for line in worker.stderr or ():
+            say(f"[{number}] {line.rstrip()}")
+    if worker.returncode < 0:
+        return f"worker {number} was killed by {signal.Signals(-worker.returncode).name}"
+    return f"worker {number}: {line.strip().removeprefix('niny: ')}" if worker.returncode else None
