@@ -53,7 +53,7 @@ def test_packages_are_added_and_nothing_is_counted_twice(powercap: Path) -> None
     meter = open_meter(EXACT, powercap)
     for zone in powercap.iterdir():
         count(powercap, zone.name, 4_000_000)
-    assert meter.source == "the CPU packages, without memory"
+    assert meter.source == "CPU packages"
     assert meter.lap() == pytest.approx(3.0 + 3.0)
     assert meter.lap() == 0
 
@@ -129,7 +129,7 @@ def test_a_gpu_is_read_through_nvml(monkeypatch: pytest.MonkeyPatch, broken: boo
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: types.SimpleNamespace(uuid="0a1b"))
     meter = open_meter(CUDA)
     assert meter.lap() == joules
-    assert meter.source == (None if broken else "the GPU, whole board")
+    assert meter.source == (None if broken else "GPU board")
 
 
 def test_without_nvml_a_gpu_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,14 +161,14 @@ def test_a_resumed_run_has_the_energy_of_all_its_epochs(
     folder = train(run, project)
     metrics = read_metrics(folder)
     assert metrics["energy_joules"] == pytest.approx(6 * 6.0)
-    assert metrics["energy_counted"] == "the CPU packages, without memory"
+    assert metrics["energy_counted"] == "CPU packages"
     lines = (folder / "history.csv").read_text().splitlines()
     assert [line.split(",")[-1] for line in lines] == ["energy_joules", *["6"] * 6]
 
 
 def test_a_run_measured_in_part_has_no_energy() -> None:
-    known = {"energy_joules": 6.0, "energy_counted": "the GPU, whole board"}
+    known = {"energy_joules": 6.0, "energy_counted": "GPU board"}
     unknown = {"energy_joules": None, "energy_counted": None}
-    assert runs.energy_of([known, known]) == {"energy_joules": 12.0, "energy_counted": "the GPU, whole board"}
+    assert runs.energy_of([known, known]) == {"energy_joules": 12.0, "energy_counted": "GPU board"}
     assert runs.energy_of([known, unknown]) == unknown
     assert runs.energy_of([known, {**known, "energy_counted": "something else"}]) == unknown

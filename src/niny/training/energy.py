@@ -1,6 +1,7 @@
-"""Energy, where the machine counts it: the CPU packages' RAPL counters, or the GPU's own (NVML, by nvidia-ml-py).
+"""Energy, where the machine counts it: the CPU packages' RAPL counters, or the GPU board's own (NVML, by nvidia-ml-py).
 
-Both count everything that the package or the board does, so nothing is measured where runs of one campaign share it.
+Both count everything that the packages (without memory) or the board (with it) do, other programs included, so nothing
+is measured where runs of one campaign share them.
 Counters of packages go round; a lap so long that one may have gone round unseen is not measured either.
 """
 
@@ -65,9 +66,9 @@ def open_meter(compute: Compute, powercap: Path = POWERCAP) -> Meter:
     if os.environ.get(SHARED):
         return Meter(None, [])
     if compute.device.type == "cuda":
-        counters, source = gpu_counters(), "the GPU, whole board"
+        counters, source = gpu_counters(), "GPU board"
     else:
-        counters, source = package_counters(powercap), "the CPU packages, without memory"
+        counters, source = package_counters(powercap), "CPU packages"
     return Meter(source, counters) if counters else Meter(None, [])
 
 

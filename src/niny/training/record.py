@@ -85,7 +85,7 @@ def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _short(row[key]) for key in COLUMNS} for row in rows)
+    writer.writerows({key: _short(value) for key, value in row.items() if key in COLUMNS} for row in rows)
     write_text(path, text.getvalue())
 
 
