@@ -105,6 +105,15 @@ def test_ctrl_c_stops_all_workers_and_keeps_their_checkpoints(project: Path, par
             assert list(project.glob(f".niny/checkpoints/smoke/{task.run.experiment.name}/**/*.ckpt"))
 
 
+def test_a_budget_counts_from_the_start_of_the_command(project: Path) -> None:
+    """Workers whose time was over before they were there leave everything as it was."""
+    done = command(project, *CAMPAIGN, "--budget", "0.1s")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the budget is spent") == 2
+    assert "0 of 2 runs are recorded; 2 are left" in done.stdout
+    assert not list(project.glob(".niny/checkpoints/**/*.ckpt"))
+
+
 def test_a_worker_that_fails_is_named_with_its_reason_and_the_others_go_on(project: Path) -> None:
     said: list[str] = []
     (project / "plan.json").unlink()

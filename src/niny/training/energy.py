@@ -1,8 +1,8 @@
 """Energy, where the machine counts it: the CPU packages' RAPL counters, or the GPU board's own (NVML, by nvidia-ml-py).
 
 Both count everything that the packages (without memory) or the board (with it) do, other programs included, so nothing
-is measured where runs of one campaign share them.
-Counters of packages go round; a lap so long that one may have gone round unseen is not measured either.
+is measured where runs of one campaign share them. Counters of packages go round; a lap so long that one may have gone
+round unseen is not measured either.
 """
 
 import math
@@ -55,7 +55,7 @@ class Meter:
 
 
 def _difference(counter: Counter, old: float, new: float, seconds: float) -> float:
-    """Joules from one reading to the next; NaN where the counter was reset or may have gone round twice."""
+    """Joules from one reading to the next; not finite where it was reset or may have gone round twice."""
     joules = new - old if new >= old else new - old + counter.span
     ambiguous = joules + counter.span <= HIGHEST_WATTS * seconds
     return math.nan if ambiguous else joules
