@@ -14,7 +14,7 @@ from niny.paper import TABLES, TEXT
 from niny.report import summary, write_figures, write_report, write_tables
 from niny.report.figures import measured
 from niny.report.study import load_study
-from niny.report.tables import NOT_TESTED, all_tables, duration, paper_table
+from niny.report.tables import NOT_TESTED, all_tables, duration, energy, paper_table
 
 PARAMS = study_params()
 ERRORS = (10.2, 10.3, 10.4, 10.5, 10.6)
@@ -142,6 +142,19 @@ def test_costs_add_up(root: Path) -> None:
     assert cost["Training time"] == "14 h 26 min"  # 2 runs of 260 epochs of 100 s
     assert cost["Operations"] == "34.71 PFLOP"  # 2 runs x 3 passes x 445 MFLOP x 50,000 images x 260 epochs
     assert cost["Energy"] == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("joules", "said"),
+    [
+        ([8000.0, 4_500_000.0], "4,508 kJ (GPU board)"),
+        ([300.4, 21.0], "321 J (GPU board)"),
+        ([300.4, None], "not measured"),
+        ([], "not run"),
+    ],
+)
+def test_energy_is_told_with_what_was_counted(joules: list[float | None], said: str) -> None:
+    assert energy(pd.DataFrame({"energy_joules": joules, "energy_counted": "GPU board"})) == said
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from niny.errors import NinyError
 from niny.models import initialise, nin_cifar
 from niny.training import Compute, choose_compute, train_experiment
 from niny.training import runs as runs_module
-from niny.training.checkpoint import load_checkpoint, save_checkpoint
 from niny.training.loop import batches, steps_per_epoch
 from niny.training.optimiser import learning_rate, make_optimiser, set_rate
 from niny.training.record import COLUMNS, code_digest, is_finished, read_metrics, seed_folder
@@ -184,19 +183,6 @@ def test_a_dead_network_is_recorded_as_collapsed_after_three_attempts(run: Run, 
     assert metrics["collapsed"]
     assert [entry["attempt"] for entry in metrics["collapsed_attempts"]] == [0, 1, 2]
     assert metrics["test_error"] > 80
-
-
-def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
-    path = tmp_path / "a.ckpt"
-    save_checkpoint(path, {"epoch": 3, "weights": torch.ones(4)})
-    loaded = load_checkpoint(path)
-    assert loaded is not None
-    assert loaded["epoch"] == 3
-    raw = bytearray(path.read_bytes())
-    raw[-5] ^= 1
-    path.write_bytes(raw)
-    assert load_checkpoint(path) is None
-    assert load_checkpoint(tmp_path / "none.ckpt") is None
 
 
 def test_a_failure_while_writing_the_record_leaves_no_half_record(

@@ -5,13 +5,17 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from niny.config import PLAN, Params, load_params, pick, plan, project_root
 from niny.errors import NinyError
 from niny.files import write_text
+
+if TYPE_CHECKING:
+    from niny.training import Compute
 
 INTERRUPTED = 130  # what a shell gives for a program stopped by Ctrl-C
 
@@ -120,6 +124,9 @@ def add_campaign(commands: "argparse._SubParsersAction[Parser]") -> None:
     campaign.add_argument("--only", nargs="+", default=[], metavar="EXPERIMENT")
     campaign.add_argument("--seeds", type=int, metavar="N", help="how many seeds of each (those of the scale)")
     campaign.add_argument("--budget", metavar="TIME", help="stop before it ends: 90s, 25m, 1.5h")
+    campaign.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the runs (1)")
+    # one of those processes, and when it must have ended (time.monotonic, which is one clock for all of a machine)
+    campaign.add_argument("--worker", type=float, metavar="UNTIL", help=argparse.SUPPRESS)
     add_compute(campaign)
     campaign.set_defaults(command=run_campaign)
 
@@ -176,13 +183,36 @@ def train_runs(options: argparse.Namespace) -> None:
 
 
 def run_campaign(options: argparse.Namespace) -> None:
+    start = time.monotonic()  # loading torch is part of the budget
     from niny.training import choose_compute
     from niny.training.campaign import campaign, describe_left, parse_duration, tasks_of
+    from niny.training.workers import check_jobs
 
-    budget = parse_duration(options.budget) if options.budget else math.inf
-    tasks = tasks_of(load_params(), options.scale, options.only, options.seeds)
-    left = campaign(tasks, project_root(), choose_compute(options.device, options.precision, options.eager), budget)
-    print(describe_left(tasks, left, project_root()))
+    until = start + parse_duration(options.budget) if options.budget else options.worker or math.inf
+    root, tasks = project_root(), tasks_of(load_params(), options.scale, options.only, options.seeds)
+    compute = choose_compute(options.device, options.precision, options.eager)
+    check_jobs(options.jobs, compute)
+    missing = [task for task in tasks if not task.finished(root)]
+    if min(options.jobs, len(missing)) > 1:
+        share_campaign(options, min(options.jobs, len(missing)), compute, until)
+    else:
+        quiet = (lambda _: None) if options.worker else None  # of what the other workers are at
+        campaign(tasks, root, compute, until - time.monotonic(), say_busy=quiet)
+    print(describe_left(tasks, [task for task in tasks if not task.finished(root)], root))
+
+
+def share_campaign(options: argparse.Namespace, jobs: int, compute: "Compute", until: float) -> None:
+    """`--jobs`: the same campaign in several processes."""
+    from niny.training.runs import say_progress
+    from niny.training.workers import describe_jobs, environments, run_workers
+
+    words = ["campaign", "--worker", str(until), "--scale", options.scale]
+    words += ["--device", compute.device.type, "--precision", compute.precision]
+    words += ["--eager"] if options.eager else []
+    words += ["--only", *options.only] if options.only else []
+    words += ["--seeds", str(options.seeds)] if options.seeds else []
+    say_progress(describe_jobs(jobs, compute))
+    run_workers(words, environments(jobs, compute))
 
 
 def run_bench(options: argparse.Namespace) -> None:

@@ -23,8 +23,24 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         part.chmod(0o644)  # mkstemp makes private files; results are meant to be read
         part.replace(path)
+        _sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """After a power cut, too, the new name shall be there."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_parts(folder: Path) -> None:
+    """Take away what killed writers left in a folder that nobody else writes to."""
+    for part in folder.glob(".*.part"):
+        part.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

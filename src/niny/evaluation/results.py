@@ -38,7 +38,8 @@ NUMBERS = (
     "images_per_second",
 )
 MACHINE = ("processor", "gpu", "threads", "precision", "torch", "commit", "changed", "command")
-COLUMNS = ("experiment", "seed", "state", *NUMBERS, "energy_joules", "collapsed_attempts", *MACHINE, "folder")
+ENERGY = ("energy_joules", "energy_counted")  # null where it was not measured
+COLUMNS = ("experiment", "seed", "state", *NUMBERS, *ENERGY, "collapsed_attempts", *MACHINE, "folder")
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def run_table(params: Params, scale: str, root: Path) -> pd.DataFrame:
     for record in read_runs(params, scale, root):
         line: dict[str, Any] = {"experiment": record.experiment, "seed": record.seed, "state": record.state}
         line |= {name: record.metrics[name] for name in NUMBERS}
-        line |= {"energy_joules": record.metrics.get("energy_joules")}
+        line |= {name: record.metrics.get(name) for name in ENERGY}
         line |= {"collapsed_attempts": len(record.metrics["collapsed_attempts"])}
         line |= {name: record.environment.get(name) for name in MACHINE}
         lines.append(line | {"folder": record.folder.as_posix()})

@@ -277,10 +277,14 @@ def operations(flops: float) -> str:
 
 
 def energy(runs: pd.DataFrame) -> str:
-    """Kilojoules where every run measured them."""
+    """The sum and what was counted, where every run was measured."""
     if not len(runs):
         return "not run"
-    return "not measured" if runs["energy_joules"].isna().any() else f"{runs['energy_joules'].sum() / 1e3:,.0f} kJ"
+    if runs["energy_joules"].isna().any():
+        return "not measured"
+    joules = runs["energy_joules"].sum()
+    amount = f"{joules / 1e3:,.0f} kJ" if joules >= 1e4 else f"{joules:,.0f} J"
+    return f"{amount} ({distinct(runs['energy_counted'])})"
 
 
 def hardware(runs: pd.DataFrame) -> list[str]:

@@ -1,22 +1,27 @@
 """Many runs in a row: whatever records of a scale are missing, those that tell most first, until the budget ends.
 
 First seeds come before second ones, experiments in the order of params.yaml. A run that does not fit into the budget
-stops after an epoch and goes on next time. An experiment whose data cannot be had is left out, with its reason.
+stops after an epoch and goes on next time. An experiment whose data cannot be had is left out, with its reason. A run
+that another process is training is passed over, and taken up at the end if it is free and still missing by then.
 """
 
 import math
 import re
+import signal
+import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from niny.config import Params, Run, pick
 from niny.errors import NinyError
 from niny.training import record
 from niny.training.device import Compute
+from niny.training.lock import BusyError
 from niny.training.loop import TrainingData
-from niny.training.runs import OutOfTimeError, Say, prepare_data, say_progress, train_seed
+from niny.training.runs import OutOfTimeError, Say, claim_seed, prepare_data, say_progress, train_seed
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -59,29 +64,83 @@ def campaign(
     compute: Compute,
     budget: float = math.inf,
     say: Say = say_progress,
+    say_busy: Say | None = None,
 ) -> list[Task]:
-    """Run what is missing of `tasks` within `budget` seconds; the tasks that are still missing."""
-    until = time.monotonic() + budget
-    prepared: dict[tuple[str, int], TrainingData] = {}
-    unavailable: dict[str, str] = {}
-    for task in tasks:
-        name = task.run.data.name
-        if task.finished(root) or name in unavailable:
-            continue
-        key = (name, task.run.scale.holdout)
-        try:
-            if key not in prepared:
-                prepared.clear()  # one data set at a time fills the device
-                prepared[key] = prepare_data(task.run, root, compute)
-        except NinyError as error:
-            unavailable[name] = str(error)
-            say(f"{task.run.experiment.name} is left out: {error}")
-            continue
-        try:
-            train_seed(task.run, task.seed, prepared[key], root, compute, say, until)
-        except OutOfTimeError:
-            break
+    """Run what is missing of `tasks` within `budget` seconds; the tasks that are still missing.
+
+    `say_busy` is told, in place of `say`, which runs another process is training.
+    """
+    worker = Worker(root, compute, say, say_busy or say, time.monotonic() + budget)
+    passed = list(tasks)
+    try:
+        with alarm(budget):
+            for _ in range(2):  # what another process was training is looked at once more
+                passed = [task for task in passed if not worker.take(task)]
+    except OutOfTimeError:
+        say("the budget is spent: the same command goes on from here")
     return [task for task in tasks if not task.finished(root)]
+
+
+@contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    """Raise OutOfTimeError when the time is up, should an epoch last longer than those before let expect."""
+    if math.isinf(seconds) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise OutOfTimeError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))  # 0 would never ring
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@dataclass
+class Worker:
+    """Takes one task after another, and keeps the data set of the last one."""
+
+    root: Path
+    compute: Compute
+    say: Say
+    say_busy: Say
+    until: float  # time.monotonic()
+    prepared: dict[tuple[str, int], TrainingData] = field(default_factory=dict)
+    unavailable: set[str] = field(default_factory=set)  # data sets
+
+    def take(self, task: Task) -> bool:
+        """Train what is missing of a task and can be had; False where another process is at it."""
+        if task.finished(self.root) or task.run.data.name in self.unavailable:
+            return True
+        try:
+            with claim_seed(task.run, task.seed, self.root):
+                if not task.finished(self.root):  # nobody was faster
+                    self.train(task)
+        except BusyError as error:
+            self.say_busy(str(error))
+            return False
+        return True
+
+    def train(self, task: Task) -> None:
+        """Raises OutOfTimeError when the next epoch would end too late."""
+        try:
+            data = self.data_of(task.run)
+        except NinyError as error:
+            self.unavailable.add(task.run.data.name)
+            self.say(f"{task.run.experiment.name} is left out: {error}")
+            return
+        train_seed(task.run, task.seed, data, self.root, self.compute, self.say, self.until)
+
+    def data_of(self, run: Run) -> TrainingData:
+        key = (run.data.name, run.scale.holdout)
+        if key not in self.prepared:
+            self.prepared.clear()  # one data set at a time fills the device
+            self.prepared[key] = prepare_data(run, self.root, self.compute)
+        return self.prepared[key]
 
 
 def describe_left(tasks: Sequence[Task], left: Sequence[Task], root: Path) -> str:

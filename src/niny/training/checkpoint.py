@@ -1,35 +1,54 @@
 """Checkpoints: a run that is killed goes on from its last finished epoch.
 
-A file is a digest followed by what torch.save wrote; it is written under a temporary name, synced and renamed, so a
-kill leaves the one before in place. What does not match its digest or belongs to another training is not used.
+The two latest epochs of a training are kept, a file each: a digest, then what torch.save wrote. Files are written under
+a temporary name, synced and renamed, so a kill leaves those before in place; should the latest be damaged all the same,
+the one before is used. The digest covers the identity of the training too: a file of another one counts as damaged.
 """
 
 import hashlib
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from niny.files import replacing
+from niny.files import remove_parts, replacing
+
+KEPT = 2
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(folder: Path, epoch: int, identity: str, state: dict[str, Any]) -> None:
+    """Write the state after so many epochs of the training `identity`, and drop what is older than the one before."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     body = buffer.getvalue()
-    with replacing(path) as part:
-        part.write_bytes(hashlib.sha256(body).digest() + body)
+    with replacing(folder / f"epoch-{epoch:04}.ckpt") as part:
+        part.write_bytes(_digest(identity, body) + body)
+    for path in latest_first(folder)[KEPT:]:
+        path.unlink()
+    remove_parts(folder)
 
 
-def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The saved state, or None where there is none that can be trusted."""
-    try:
+def load_checkpoint(folder: Path, identity: str, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The latest state that can be trusted, or None. What cannot be is named and removed."""
+    paths = latest_first(folder)
+    for path in paths:
         raw = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    digest, body = raw[:32], raw[32:]
-    if hashlib.sha256(body).digest() != digest:
-        return None
-    state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
-    return state
+        digest, body = raw[:32], raw[32:]
+        if digest == _digest(identity, body):
+            state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
+            return state
+        say(f"{path} is damaged or of another training: it is not used")
+        path.unlink()
+    if paths:
+        say(f"no checkpoint is left in {folder}: the training starts again")
+    return None
+
+
+def latest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("epoch-*.ckpt"), reverse=True)
+
+
+def _digest(identity: str, body: bytes) -> bytes:
+    return hashlib.sha256(identity.encode() + b"\0" + body).digest()

@@ -1,7 +1,8 @@
 """What a run leaves behind: results/<scale>/runs/<experiment>/seed-<k>/.
 
-    metrics.json      final errors, parameters, FLOPs, images/s, wall time, collapsed attempts, what was trained
-    history.csv       a line an epoch: lr, train loss, errors with and without masks, share of live outputs, seconds
+    metrics.json      final errors, parameters, FLOPs, images/s, wall time, energy, collapsed attempts, what was trained
+    history.csv       a line an epoch: lr, train loss, errors with and without masks, share of live outputs, seconds,
+                      joules where they can be read
     predictions.npz   predicted and true class of every test image, for paired tests
     environment.json  hardware, versions, commit, command, seeds
     weights.safetensors   float16, kept for seed 0
@@ -38,6 +39,7 @@ COLUMNS = (
     "test_error",
     "live_share",
     "seconds",
+    "energy_joules",
 )
 
 
@@ -83,7 +85,7 @@ def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _short(value) for key, value in row.items()} for row in rows)
+    writer.writerows({key: _short(value) for key, value in row.items() if key in COLUMNS} for row in rows)
     write_text(path, text.getvalue())
 
 

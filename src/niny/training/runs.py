@@ -5,10 +5,13 @@ network. Rule: a dead attempt is recorded, then the seed is tried again with new
 most. A run that ends at chance level is recorded as collapsed too. Nothing is dropped: the record lists each attempt.
 """
 
+import hashlib
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +23,14 @@ from niny.config import Run
 from niny.data.preprocess import fitted
 from niny.data.sets import load
 from niny.errors import NinyError
-from niny.files import write_json
+from niny.files import remove_parts, write_json
 from niny.models import Network, build, initialise, parameter_count
 from niny.models.weights import load_weights, save_weights
 from niny.training import record
 from niny.training.checkpoint import load_checkpoint, save_checkpoint
 from niny.training.device import Compute, choose_compute, exact
+from niny.training.energy import Meter, open_meter
+from niny.training.lock import claim
 from niny.training.loop import Clock, TrainingData, evaluate, live_share, train_epoch
 from niny.training.optimiser import make_optimiser
 from niny.training.seeds import Seeds
@@ -73,21 +78,38 @@ def train_experiment(
     compute: Compute | None = None,
     say: Say = say_progress,
 ) -> list[Path]:
-    """Bring all seeds of a run to a finished record and give their folders. `fresh` trains finished ones again."""
+    """Bring all seeds of a run to a finished record and give their folders. `fresh` trains finished ones again.
+
+    Raises BusyError naming the process where another one is training a seed that is missing.
+    """
     compute = compute or choose_compute()
     wanted = range(run.scale.seeds) if seeds is None else seeds
     folders = [record.seed_folder(root, run, seed) for seed in wanted]
     check_seeds(wanted)
     missing = [s for s, f in zip(wanted, folders, strict=True) if fresh or not record.is_finished(f, run)]
     if missing:
-        data = prepare_data(run, root, compute)
-        for seed in missing:
-            if fresh:
-                forget_checkpoints(run, seed, root)
-            train_seed(run, seed, data, root, compute, say)
+        train_missing(run, missing, root, fresh, compute, say)
     else:
         say(f"{run.scale.name} {run.experiment.name}: all {len(folders)} runs recorded, nothing to train; see --fresh")
     return folders
+
+
+def train_missing(run: Run, seeds: Sequence[int], root: Path, fresh: bool, compute: Compute, say: Say) -> None:
+    data = None
+    for seed in seeds:
+        with claim_seed(run, seed, root):
+            if fresh:
+                forget_checkpoints(run, seed, root)
+            elif record.is_finished(record.seed_folder(root, run, seed), run):
+                continue  # another process was faster
+            data = data or prepare_data(run, root, compute)
+            train_seed(run, seed, data, root, compute, say)
+
+
+def claim_seed(run: Run, seed: int, root: Path) -> AbstractContextManager[None]:
+    """Hold a seed of a run against other processes. Raises BusyError naming the one that has it."""
+    path = root / ".niny" / "locks" / run.scale.name / run.experiment.name / f"seed-{seed}.lock"
+    return claim(path, label(run, seed))
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
@@ -104,7 +126,10 @@ def train_seed(
     say: Say,
     until: float = math.inf,
 ) -> None:
-    """Train one seed, attempt after attempt while it dies, and write its record. Raises OutOfTimeError at `until`."""
+    """Train one seed, attempt after attempt while it dies, and write its record. Raises OutOfTimeError at `until`.
+
+    Whoever calls it has claimed the seed.
+    """
     collapsed: list[dict[str, Any]] = []
     for attempt in range(ATTEMPTS):
         trained = train_attempt(run, Seeds(run.root_seed, seed, attempt), data, root, compute, say, until)
@@ -117,8 +142,8 @@ def train_seed(
 
 
 def forget_checkpoints(run: Run, seed: int, root: Path) -> None:
-    for attempt in range(ATTEMPTS):
-        checkpoint_path(root, run, Seeds(run.root_seed, seed, attempt)).unlink(missing_ok=True)
+    if (folder := checkpoints(root, run, seed)).exists():
+        shutil.rmtree(folder)
 
 
 @dataclass
@@ -147,35 +172,43 @@ def train_attempt(
     initialise(net, run.recipe.init, run.recipe.init_std, seeds.of("init"))
     net.to(compute.device).to(memory_format=torch.channels_last)
     optimiser = make_optimiser(net, run.recipe)
-    path = checkpoint_path(root, run, seeds)
-    identity = {"run": run.digest, "code": record.code_digest(), "compute": str(compute)}
-    history = resume(path, identity, net, optimiser)
+    identity = f"{run.digest} {record.code_digest()} {compute}"
+    # apart by identity, so that trying other code or another precision leaves these where they are
+    folder = checkpoints(root, run, seeds.number) / _short_digest(identity) / f"attempt-{seeds.attempt}"
+    history = resume(folder, identity, net, optimiser, say)
     if history:
         say(f"{label(run, seeds.number)}  goes on after epoch {len(history)}")
+    elif folder.parents[1].exists() and not folder.parent.exists():
+        say(f"{label(run, seeds.number)}  starts anew: its checkpoints are of other settings, code or precision")
     update = make_update(net, optimiser, run.recipe, compute)
     dead = bool(history) and is_dead(run, history[-1])
+    meter, longest = open_meter(compute), max((row["seconds"] for row in history), default=0.0)
     for epoch in range(len(history), run.recipe.epochs):
         if dead:
             break
-        if time.monotonic() + max((row["seconds"] for row in history), default=0.0) > until:
+        start = time.monotonic()
+        if start + longest > until:
             raise OutOfTimeError
-        history.append(one_epoch(run, update, data, epoch, seeds, compute))
+        history.append(one_epoch(run, update, data, epoch, seeds, compute, meter))
         dead = is_dead(run, history[-1])
         state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "history": history}
-        save_checkpoint(path, {"identity": identity, **state})
+        save_checkpoint(folder, epoch + 1, identity, state)
+        longest = max(longest, time.monotonic() - start)
         say(progress_line(run, seeds.number, history, len(data.train_labels)))
     return Trained(net, history, dead)
 
 
 def one_epoch(
-    run: Run, update: Update, data: TrainingData, epoch: int, seeds: Seeds, compute: Compute
+    run: Run, update: Update, data: TrainingData, epoch: int, seeds: Seeds, compute: Compute, meter: Meter
 ) -> dict[str, Any]:
     """Train one epoch and look at the errors where the scale says so; the row for history.csv."""
     clock, net = Clock(compute), update.net
+    meter.lap()
     result = train_epoch(update, data, run.recipe, epoch, seeds, run.experiment.augment)
-    seconds = clock.lap()
+    seconds, joules = clock.lap(), meter.lap()
     row: dict[str, Any] = {"epoch": epoch + 1, "lr": result.lr, "train_loss": result.loss}
     row |= {"train_error_masked": result.error, "train_error": "", "test_error": "", "seconds": seconds}
+    row |= {"energy_joules": joules, "energy_counted": meter.source}
     row["live_share"] = live_share(net, data.train_images[:LIVE_PROBE], compute)
     if (epoch + 1) % run.scale.evaluate_every == 0 or epoch + 1 == run.recipe.epochs:
         probe = slice(run.scale.probe_images)
@@ -191,11 +224,11 @@ def is_dead(run: Run, row: dict[str, Any]) -> bool:
 
 
 def resume(
-    path: Path, identity: dict[str, str], net: Network, optimiser: torch.optim.Optimizer
+    folder: Path, identity: str, net: Network, optimiser: torch.optim.Optimizer, say: Say
 ) -> list[dict[str, Any]]:
     """Load a checkpoint of exactly this training into `net` and `optimiser`; the history so far, or none."""
-    state = load_checkpoint(path)
-    if state is None or state["identity"] != identity:
+    state = load_checkpoint(folder, identity, say)
+    if state is None:
         return []
     net.load_state_dict(state["net"])
     optimiser.load_state_dict(state["optimiser"])
@@ -203,9 +236,12 @@ def resume(
     return history
 
 
-def checkpoint_path(root: Path, run: Run, seeds: Seeds) -> Path:
-    name = f"seed-{seeds.number}-attempt-{seeds.attempt}.ckpt"
-    return root / ".niny" / "checkpoints" / run.scale.name / run.experiment.name / name
+def checkpoints(root: Path, run: Run, seed: int) -> Path:
+    return root / ".niny" / "checkpoints" / run.scale.name / run.experiment.name / f"seed-{seed}"
+
+
+def _short_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def label(run: Run, seed: int) -> str:
@@ -236,6 +272,7 @@ def write_record(
     """Measure the final errors in float32 and write the record, metrics.json last."""
     folder = record.seed_folder(root, run, seed)
     (folder / "metrics.json").unlink(missing_ok=True)  # from here on the old record is void
+    remove_parts(folder)
     images, labels = data.test_images.float(), data.test_labels
     final = evaluate(trained.net, images, labels, exact(compute))
     probe = slice(run.scale.probe_images)
@@ -258,7 +295,7 @@ def write_record(
         "forward_flops_per_image": forward_flops(trained.net, images[:1]),
         "training_seconds": seconds,
         "images_per_second": len(data.train_labels) * len(trained.history) / seconds,
-        "energy_joules": None,
+        **energy_of(trained.history),
         "run_digest": run.digest,
         "code": record.code_digest(),
     }
@@ -270,6 +307,13 @@ def write_record(
     seeds = {"root": run.root_seed, "number": seed, "attempt": min(len(collapsed), ATTEMPTS - 1)}
     record.write_environment(folder / "environment.json", compute, command, seeds)
     write_json(folder / "metrics.json", metrics)
+
+
+def energy_of(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """Joules over the same time as training_seconds, and what counted them: null unless one did in every epoch."""
+    joules, counted = [row["energy_joules"] for row in history], {row["energy_counted"] for row in history}
+    measured = None not in joules and len(counted) == 1
+    return {"energy_joules": sum(joules) if measured else None, "energy_counted": counted.pop() if measured else None}
 
 
 def keep_weights(
