@@ -16,7 +16,7 @@ from niny.maps.heads import contributions
 from niny.maps.records import save_scores
 from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, rates, score, wilson
 from niny.maps.scores import OF_CANVASES, OF_MAPS, score_network, skipped
-from niny.maps.translation import correlation, equivariance, error_rise, shift
+from niny.maps.translation import correlation, equivariance, error_rise, shift, shifted_maps
 from niny.models import Network, cnn, initialise, maxout, nin_cifar
 from niny.models.blocks import Dropout, FullyConnected, GlobalAveragePool
 from niny.training.device import choose_compute
@@ -47,7 +47,7 @@ def painted(count: int = 60) -> tuple[Tensor, Tensor]:
 
 def scored(net: Network, seed: int = 1) -> Scores:
     images, labels = painted()
-    return score_network(net, images, labels, names=NAMES, seed=seed, grids=20, shifted=30, inserted=10)
+    return score_network(net, images, labels, names=NAMES, seed=seed, grids=20)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,7 +79,7 @@ def test_bfloat16_changes_scores_little_and_completeness_not_at_all() -> None:
     initialise(net, "he", 0.0, 1)
     images, labels = painted()
     half, exact = (
-        score_network(net, images, labels, names=NAMES, seed=1, grids=20, placed=5, inserted=5, compute=compute)
+        score_network(net, images, labels, names=NAMES, seed=1, grids=20, compute=compute)
         for compute in (choose_compute("cpu", "bfloat16"), None)
     )
     assert half["completeness_error"] == exact["completeness_error"]
@@ -172,9 +172,10 @@ def test_blurring_keeps_flat_images_and_spreads_a_point_evenly() -> None:
 def test_restoring_the_evidence_first_beats_restoring_it_last() -> None:
     images, labels = painted(10)
     evidence = Colours()(images)[torch.arange(10), labels]
-    first, last = (insertion(oracle(), images, labels, sign * evidence, 0) for sign in (1, -1))
-    assert (first > last).all()
-    assert (deletion(oracle(), images, labels, evidence, 0) < deletion(oracle(), images, labels, -evidence, 0)).all()
+    orders = {"first": evidence, "last": -evidence}
+    restored, taken = (area(oracle(), images, labels, orders, 0) for area in (insertion, deletion))
+    assert (restored["first"] > restored["last"]).all()
+    assert (taken["first"] < taken["last"]).all()
 
 
 def test_a_shift_moves_content_and_brings_in_zeros() -> None:
@@ -187,13 +188,13 @@ def test_a_shift_moves_content_and_brings_in_zeros() -> None:
 def test_the_error_rises_where_the_evidence_leaves_the_image() -> None:
     images, labels = torch.full((4, 10, 16, 16), -1.0), torch.arange(1, 5)  # class 0 wins what is left empty
     images[torch.arange(4), labels, :4] = 1
-    rise = error_rise(oracle(), images, labels, 4)
+    rise = error_rise(oracle(), images, labels, labels, 4)
     assert rise.tolist() == [25] * 4  # gone only when moved up
 
 
 def test_maps_that_move_with_the_image_are_equivariant_and_frozen_maps_are_not() -> None:
     images, labels = torch.rand(6, 10, 32, 32), torch.arange(6)
-    aligned, unaligned = equivariance(oracle(), images, labels)
+    aligned, unaligned = equivariance(Colours()(images), shifted_maps(oracle(), images, 8), labels)
     assert torch.allclose(aligned, torch.ones(6, dtype=torch.float64))
     assert unaligned.mean() < 0.5
     constant = correlation(torch.ones(1, 5), torch.rand(1, 5))
