@@ -1,10 +1,12 @@
 """What a run leaves behind: results/<scale>/runs/<experiment>/seed-<k>/.
 
     metrics.json      final errors, parameters, FLOPs, images/s, wall time, collapsed attempts, what was trained
-    history.csv       a line an epoch: lr, train loss, errors with and without masks, share of live outputs, seconds
+    history.csv       a line an epoch: lr, train loss, errors with and without masks, share of live outputs, seconds,
+                      what the class maps of 64 fixed test images say
     predictions.npz   predicted and true class of every test image, for paired tests
     environment.json  hardware, versions, commit, command, seeds
     weights.safetensors   float16, kept for seed 0
+    maps.json         scores of the class maps, for the other seeds
 
 metrics.json is written last: a folder without it is no record.
 """
@@ -26,6 +28,7 @@ import torch
 from niny.config import Run
 from niny.errors import NinyError
 from niny.files import replacing, write_json, write_text
+from niny.training import snapshots
 from niny.training.device import Compute
 
 PACKAGE = Path(__file__).parents[1]
@@ -38,6 +41,7 @@ COLUMNS = (
     "test_error",
     "live_share",
     "seconds",
+    *snapshots.COLUMNS,
 )
 
 

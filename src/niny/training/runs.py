@@ -21,6 +21,7 @@ from niny.data.preprocess import fitted
 from niny.data.sets import load
 from niny.errors import NinyError
 from niny.files import write_json
+from niny.maps.records import OF_ONE_SEED
 from niny.models import Network, build, initialise, parameter_count
 from niny.models.weights import load_weights, save_weights
 from niny.training import record
@@ -28,7 +29,9 @@ from niny.training.checkpoint import load_checkpoint, save_checkpoint
 from niny.training.device import Compute, choose_compute, exact
 from niny.training.loop import Clock, TrainingData, evaluate, live_share, train_epoch
 from niny.training.optimiser import make_optimiser
+from niny.training.permuted import with_labels_of
 from niny.training.seeds import Seeds
+from niny.training.snapshots import keep_scores, look_at_maps
 
 ATTEMPTS = 3
 LIVE_PROBE = 500  # training images that tell whether the outputs are alive
@@ -105,6 +108,7 @@ def train_seed(
 ) -> None:
     """Train one seed, attempt after attempt while it dies, and write its record. Raises OutOfTimeError at `until`."""
     collapsed: list[dict[str, Any]] = []
+    data = with_labels_of(run, data)
     for attempt in range(ATTEMPTS):
         trained = train_attempt(run, Seeds(run.root_seed, seed, attempt), data, root, compute, say, until)
         if not trained.dead:
@@ -185,6 +189,7 @@ def one_epoch(
         probe = slice(run.scale.probe_images)
         row["train_error"] = evaluate(net, data.train_images[probe], data.train_labels[probe], compute).error
         row["test_error"] = evaluate(net, data.test_images, data.test_labels, compute).error
+        row |= look_at_maps(net, data, run, compute)
     return row
 
 
@@ -256,7 +261,7 @@ def write_record(
         "test_images": len(labels),
         "train_images": len(data.train_labels),
         "epochs": len(trained.history),
-        "collapsed": trained.dead or final.error > chance - 1,
+        "collapsed": trained.dead or (final.error > chance - 1 and run.experiment.labels == "true"),
         "collapsed_attempts": collapsed,
         "parameters": parameter_count(trained.net),
         "forward_flops_per_image": forward_flops(trained.net, images[:1]),
@@ -268,6 +273,8 @@ def write_record(
     }
     if seed == 0:
         metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact(compute))
+    else:
+        keep_scores(folder / OF_ONE_SEED, trained.net, data, run, compute)
     record.write_history(folder / "history.csv", trained.history)
     record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
     command = f"niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}"
