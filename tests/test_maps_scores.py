@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from niny.errors import NinyError
 from niny.evaluation.results import read_scores
 from niny.evaluation.rules import Score
+from niny.maps.concentration import entropy, gini
 from niny.maps.faithfulness import blurred, deletion, insertion, ranks
 from niny.maps.forward import head_kind, untrained, why_no_grids
 from niny.maps.grids import assemble
 from niny.maps.heads import contributions
-from niny.maps.records import save_scores
+from niny.maps.records import is_null, load_scores, nulls_of, over_seeds, save_scores
 from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, rates, score, wilson
 from niny.maps.scores import OF_CANVASES, OF_MAPS, score_network, skipped
 from niny.maps.translation import correlation, equivariance, error_rise, shift, shifted_maps
@@ -239,9 +240,10 @@ def test_numbers_of_one_item_are_resampled_together() -> None:
 
 def test_saved_scores_come_back_with_all_seeds(tmp_path: Path) -> None:
     path = tmp_path / "maps" / "x.json"
-    save_scores(path, "x", "demo", "gap", {0: {"a": score(0.5, (0.4, 0.6), 9)}})
+    save_scores(path, "x", "demo", "gap", over_seeds({0: {"a": score(0.5, (0.4, 0.6), 9)}}))
     assert read_scores(path) == {"a": Score(0.5, (0.4, 0.6), {0: 0.5})}
-    save_scores(path, "x", "demo", "gap", {k: {"a": score(v, (v - 0.1, v + 0.1), 9)} for k, v in enumerate((0.4, 0.6))})
+    seeds = {k: {"a": score(v, (v - 0.1, v + 0.1), 9)} for k, v in enumerate((0.4, 0.6))}
+    save_scores(path, "x", "demo", "gap", over_seeds(seeds))
     both = read_scores(path)["a"]
     assert (both.value, both.seeds) == (0.5, {0: 0.4, 1: 0.6})
     half = math.hypot(12.706 * 0.1, 0.1)  # t with one degree of freedom, standard error 0.1; sampling error of images
@@ -253,3 +255,48 @@ def test_no_file_is_no_score_and_a_damaged_one_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"scores": {"a": {}}}')
     with pytest.raises(NinyError, match="damaged"):
         read_scores(tmp_path / "x.json")
+    assert load_scores(tmp_path / "y.json") == {}
+    with pytest.raises(NinyError, match="damaged"):
+        load_scores(tmp_path / "x.json")
+
+
+def test_every_score_of_an_oracle_stands_beside_its_nulls(found: Scores) -> None:
+    measured = {name for name in found if not is_null(name)}
+    assert "gridpg3_hit.raw.animals" in measured
+    assert not {"gridpg3_hit.centre", "claim1_rate.raw.untrained", "place_hit.random.mean"} & measured
+    known = {"uniform", "random", "centre", "other_image", "untrained"}
+    for name in ("claim1_rate.raw.wrong", "top10_share.margin", "gridpg2_mass.softmax", "focus.centred"):
+        assert set(nulls_of(found, name)) == known, name
+    assert nulls_of(found, "gridpg3_mass_median.raw") == nulls_of(found, "gridpg3_mass.raw")
+    assert set(nulls_of(found, "place_energy.raw.noise")) == known
+    assert nulls_of(found, "place_energy.raw.noise")["centre"] == found["place_energy.centre.noise"]
+    assert {"unaligned", "other_image", "random", "centre"} <= set(nulls_of(found, "equivariance.raw"))
+    without = {"completeness_error", "translation_rise_4px"}
+    gains = {name for name in measured if "_gain_" in name}  # beyond a null already
+    assert {name for name in measured if not nulls_of(found, name)} == without | gains
+
+
+def test_a_decoy_in_a_corner_is_found_by_the_maps_and_the_object_is_not() -> None:
+    """A network whose evidence is a coloured swatch in the corner, not the painted square: the wrong reason, known."""
+    images, labels = painted()
+    squares = images.clone()
+    images[torch.arange(60), labels, :4, :4] = 30
+    images[:, :, 4:] *= 0.1
+    maps = Colours()(images)[torch.arange(60), labels]
+    assert (maps.flatten(1).argmax(1) == 0).all()
+    orders = {"corner": maps, "object": Colours()(squares)[torch.arange(60), labels].roll((1, 1), (1, 2))}
+    taken = deletion(oracle(), images, labels, orders, 0)
+    assert taken["corner"].mean() < taken["object"].mean()
+    share = maps[:, 0, 0] / maps.sum((1, 2))
+    assert share.mean() > 0.5
+
+
+def test_entropy_and_gini_of_flat_and_of_single_cells() -> None:
+    flat, single = torch.ones(1, 4, 4), torch.zeros(1, 4, 4)
+    single[0, 2, 1] = 7
+    maps = torch.cat([flat, single, single - 1, -flat])
+    assert entropy(maps)[:3].tolist() == pytest.approx([1, 0, 0])
+    assert gini(maps)[:3].tolist() == pytest.approx([0, 15 / 16, 15 / 16])
+    assert entropy(maps)[3].isnan()
+    half = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])
+    assert (entropy(half).item(), gini(half).item()) == pytest.approx((0.5, 0.5))

@@ -3,6 +3,8 @@
 Both rise and fall with training whether or not a map finds its object, so they describe and do not judge.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ def entropy(maps: Tensor) -> Tensor:
     """
     share = _shares(maps)
     bits: Tensor = -torch.special.xlogy(share, share).sum(1)
-    return bits / torch.log(torch.tensor(float(share.shape[1])))
+    return bits / math.log(share.shape[1])
 
 
 def gini(maps: Tensor) -> Tensor:

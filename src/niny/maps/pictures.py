@@ -6,7 +6,7 @@ and both readings can be had, besides all values. One scale serves all maps of a
 hide which is largest. Pictures of the same data are the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +34,19 @@ def choose_images(labels: Tensor, seed: int, per_class: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     pools = [torch.nonzero(labels.cpu() == c).flatten() for c in labels.unique().cpu()]
     return torch.cat([pool[torch.randperm(len(pool), generator=generator)[:per_class]] for pool in pools])
+
+
+def choose_surest(labels: Tensor, logits: Tensor, per_class: int = 1) -> Tensor:
+    """Indices of the correctly recognised images of which a network is surest, class by class: a choice that flatters.
+
+    The paper's choice is of its kind (every image it shows is recognised). A class without a recognised image is
+    missing. Labels N, logits N x K.
+    """
+    sure, said = logits.softmax(1).max(1)
+    sure = sure.masked_fill(said != labels, -1)
+    pools = [torch.nonzero(labels == c).flatten() for c in labels.unique()]
+    best = [pool[sure[pool].argsort(descending=True, stable=True)[:per_class]] for pool in pools]
+    return torch.cat([some[sure[some] >= 0] for some in best])
 
 
 def show_maps(
@@ -77,6 +90,37 @@ def show_maps(
         axis.set_title(_short(name), fontsize=max(5.0, 9 * cell), pad=3)
     _explain(figure, title or f"Class maps: {SHOWN[reading]}", signed)
     plt.close(figure)  # shown once, as a cell's value, and not again by the notebook's backend
+    return figure
+
+
+def show_attributions(
+    images: NDArray[np.uint8], maps: Tensor, found: Mapping[str, Tensor], names: Sequence[str], title: str
+) -> "Figure":
+    """A row for each image R x C x H x W, `names` beside it: its class map R x h x w, what each method gives, the same.
+
+    Methods have units of their own, so each square has a scale of its own, symmetric around 0; no size can be compared
+    between squares, only places.
+    """
+    import matplotlib.pyplot as plt
+
+    columns = {"class map": maps, **found}
+    cell = 9.6 / (len(columns) + 1)
+    figure, grid = plt.subplots(
+        len(images), len(columns) + 1, figsize=(9.6, cell * len(images) + 0.9), squeeze=False, layout="constrained"
+    )
+    for row, axes in enumerate(grid):
+        pixels = images[row].transpose(1, 2, 0) if len(images[row]) == 3 else images[row][0]
+        axes[0].imshow(pixels, cmap="gray", vmin=0, vmax=255)
+        axes[0].set_ylabel(names[row], fontsize=7)
+        for axis, (name, shown) in zip(axes[1:], columns.items(), strict=True):
+            values = shown[row].float().cpu().numpy()
+            axis.imshow(values, **colours(values, signed=True))
+            if row == 0:
+                axis.set_title(name.replace("_", "\n", 1).replace("_", " "), fontsize=8)
+        for axis in axes:
+            axis.set(xticks=[], yticks=[])
+    figure.suptitle(title, x=0.005, ha="left", fontsize=10, fontweight="bold")
+    plt.close(figure)
     return figure
 
 
