@@ -145,19 +145,26 @@ def best_overlaps(maps: Tensor, boxes: Tensor, side: int) -> NDArray[np.float64]
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     scaled = ((maps - low) / (high - low).clamp_min(1e-12)).float()
     large = F.interpolate(scaled[:, None], (side, side), mode="bilinear")[:, 0].cpu().numpy()
-    pairs = zip(large, boxes.numpy(), strict=True)
-    return np.array([[_best_overlap(one > t, box) for t in THRESHOLDS] for one, box in pairs])
+    return np.stack([_best_parts(large > threshold, boxes.numpy()) for threshold in THRESHOLDS], 1)
 
 
-def _best_overlap(mask: NDArray[np.bool_], box: NDArray[np.int64]) -> float:
-    from scipy.ndimage import find_objects, label
+def _best_parts(masks: NDArray[np.bool_], boxes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """For each of N masks the best IoU of its box with the box around a connected part: N values."""
+    from scipy.ndimage import find_objects, generate_binary_structure, label
 
-    found = [_iou((p[1].start, p[0].start, p[1].stop - 1, p[0].stop - 1), box) for p in find_objects(label(mask)[0])]
-    return max(found, default=0.0)
+    within = np.zeros((3, 3, 3), bool)
+    within[1] = generate_binary_structure(2, 1)  # neighbours in an image, not in the next one
+    parts = find_objects(label(masks, within)[0])
+    found = np.array([(z.start, x.start, y.start, x.stop - 1, y.stop - 1) for z, y, x in parts], int).reshape(-1, 5)
+    best = np.zeros(len(masks))
+    np.maximum.at(best, found[:, 0], _iou(found[:, 1:], boxes[found[:, 0]]))
+    return best
 
 
-def _iou(a: Sequence[int], b: Sequence[int] | NDArray[np.int64]) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]) + 1, min(a[3], b[3]) - max(a[1], b[1]) + 1
-    overlap = max(width, 0) * max(height, 0)
-    sizes = sum((c[2] - c[0] + 1) * (c[3] - c[1] + 1) for c in (a, b))
-    return float(overlap / (sizes - overlap))
+def _iou(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+    """IoU of M boxes with M others, ends included."""
+    low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
+    overlap = (high - low + 1).clip(0).prod(1)
+    sizes = sum((of[:, 2:] - of[:, :2] + 1).prod(1) for of in (a, b))
+    shares: NDArray[np.float64] = overlap / (sizes - overlap)
+    return shares
