@@ -61,7 +61,7 @@ def draw_scores(
     axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
     axes.set_ylim(len(ticks) - 0.4, -0.6)
     axes.set(xlabel=label)
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     axes.grid(axis="x", color=PALE)
     figure.legend(*_unique(axes), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
@@ -130,7 +130,7 @@ def draw_cascade(scores: Scores, title: str) -> "Figure":
     axes.set(
         ylabel="rank correlation", xlabel="weights drawn anew from the class maps down to this layer", ylim=(-1, 1)
     )
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     axes.legend(fontsize=8, frameon=False)
     return figure
 
