@@ -276,21 +276,6 @@ def test_every_score_of_an_oracle_stands_beside_its_nulls(found: Scores) -> None
     assert {name for name in measured if not nulls_of(found, name)} == without | gains
 
 
-def test_a_decoy_in_a_corner_is_found_by_the_maps_and_the_object_is_not() -> None:
-    """A network whose evidence is a coloured swatch in the corner, not the painted square: the wrong reason, known."""
-    images, labels = painted()
-    squares = images.clone()
-    images[torch.arange(60), labels, :4, :4] = 30
-    images[:, :, 4:] *= 0.1
-    maps = Colours()(images)[torch.arange(60), labels]
-    assert (maps.flatten(1).argmax(1) == 0).all()
-    orders = {"corner": maps, "object": Colours()(squares)[torch.arange(60), labels].roll((1, 1), (1, 2))}
-    taken = deletion(oracle(), images, labels, orders, 0)
-    assert taken["corner"].mean() < taken["object"].mean()
-    share = maps[:, 0, 0] / maps.sum((1, 2))
-    assert share.mean() > 0.5
-
-
 def test_entropy_and_gini_of_flat_and_of_single_cells() -> None:
     flat, single = torch.ones(1, 4, 4), torch.zeros(1, 4, 4)
     single[0, 2, 1] = 7

@@ -18,11 +18,10 @@ from niny.maps.grids import assemble, sample_grids
 from niny.maps.samples import Scores, bootstrap, score
 from niny.maps.sanity import cascade, infidelity, max_sensitivity, own_maps
 from niny.maps.scores import Subject
-from niny.maps.views import ORDERS
+from niny.maps.views import ORDERS, VIEWS
 from niny.models import Network
 
 ALIKE = {"agreement_rank": rank_correlation, "agreement_top": top_overlap}
-READ = ("raw", "centred")
 
 
 def compare_network(
@@ -67,7 +66,7 @@ def agreement_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Ten
 
 def _own(maps: Tensor, classes: Tensor) -> dict[str, Tensor]:
     place = torch.arange(len(maps), device=maps.device)
-    return {view: ORDERS[view](maps)[place, classes] for view in READ}
+    return {view: order(maps)[place, classes] for view, order in ORDERS.items()}
 
 
 def cascade_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
@@ -89,15 +88,17 @@ def cascade_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tenso
 
 
 def faithfulness_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
-    """Infidelity of the map, of another image's, of the untrained network's and of the centre; max-sensitivity."""
-    net, images, seed = subject.net, subject.images[few], subject.draw("infidelity")
-    own = own_maps(net, images, predicted)
-    centre = nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(own)
-    blank = own_maps(subject.blank, images, predicted)
-    orders = {"raw": own, "raw.other_image": own.roll(1, 0), "raw.untrained": blank, "centre": centre}
-    samples = {f"infidelity.{name}": infidelity(net, images, predicted, of, seed) for name, of in orders.items()}
-    for name, of in (("raw", net), ("raw.untrained", subject.blank)):
-        samples[f"max_sensitivity.{name}"] = max_sensitivity(of, images, predicted, subject.draw("sensitivity"))
+    """Infidelity and max-sensitivity of the map in every reading, beside those of the nulls."""
+    net, images, seed = subject.net, subject.images[few], subject.draw("sensitivity")
+    place = torch.arange(len(few), device=few.device)
+    shown = {view: read(maps)[place, predicted] for view, read in VIEWS.items()}
+    shown |= {"raw.other_image": shown["raw"].roll(1, 0), "raw.untrained": own_maps(subject.blank, images, predicted)}
+    shown["centre"] = nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(shown["raw"])
+    found = infidelity(net, images, predicted, shown, subject.draw("infidelity"))
+    samples = {f"infidelity.{name}": values for name, values in found.items()}
+    for view, read in VIEWS.items():
+        for null, of in (("", net), (".untrained", subject.blank)):
+            samples[f"max_sensitivity.{view}{null}"] = max_sensitivity(of, images, predicted, seed, read)
     return bootstrap(samples, subject.draw("faithfulness"))
 
 
