@@ -57,7 +57,7 @@ def draw_scores(
         _line(axes, scores, name, y)
     for y, (_, value) in enumerate((published or {}).items(), len(there)):
         axes.plot([value], [y], "D", markerfacecolor="none", markeredgecolor=ORANGE)
-    ticks = [*there, *(f"published: {name}" for name in published or {})]
+    ticks = [*there, *(f"published 3x3 mass: {name}" for name in published or {})]
     axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
     axes.set_ylim(len(ticks) - 0.4, -0.6)
     axes.set(xlabel=label)
