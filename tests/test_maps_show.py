@@ -104,7 +104,7 @@ def test_show_draws_any_image_by_a_weights_file(
         ("score nothing.caffemodel", "add --data NAME"),
         ("score photo.png", "not a readable safetensors file"),
         ("score .", "holds no weights.safetensors"),
-        ("score nothing.safetensors --grids 1", "--grids 1: at least 5"),
+        ("score nothing.safetensors --grids 1", "--grids 1: from 5"),
     ],
 )
 def test_bad_input_is_one_line(project: Path, capsys: pytest.CaptureFixture[str], words: str, complaint: str) -> None:

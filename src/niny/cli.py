@@ -207,8 +207,8 @@ def score_maps(options: argparse.Namespace) -> None:
     from niny.maps.listing import score_path, to_json, to_text
     from niny.training import choose_compute
 
-    if options.grids < 5:
-        raise NinyError(f"--grids {options.grids}: at least 5 of each kind")
+    if not 5 <= options.grids <= 10_000:
+        raise NinyError(f"--grids {options.grids}: from 5 to 10,000 of each kind")
     compute = choose_compute(options.device, options.precision)
     found = score_path(
         load_params(), options.weights, project_root(), options.data, options.grids, options.attribution, compute

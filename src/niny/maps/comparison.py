@@ -15,10 +15,10 @@ from niny.maps.agreement import rank_correlation, top_overlap
 from niny.maps.attribution import METHODS, attribute, dipart
 from niny.maps.forward import class_maps, decide, head_kind, why_no_grids
 from niny.maps.grids import assemble, sample_grids
+from niny.maps.heads import orders_of, values_of
 from niny.maps.samples import Scores, bootstrap, score
 from niny.maps.sanity import cascade, infidelity, max_sensitivity, own_maps
 from niny.maps.scores import Subject
-from niny.maps.views import ORDERS, VIEWS
 from niny.models import Network
 
 ALIKE = {"agreement_rank": rank_correlation, "agreement_top": top_overlap}
@@ -48,7 +48,7 @@ def available(net: Network) -> list[str]:
 
 def agreement_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
     """Rank correlation and overlap of the top tenth of each attribution with the class map, and the two nulls."""
-    own, images = _own(maps, predicted), subject.images[few]
+    own, images = _own(subject.net, maps, predicted), subject.images[few]
     centre = nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(own["raw"])
     samples: dict[str, Tensor] = {}
     for name in available(subject.net):
@@ -64,9 +64,9 @@ def agreement_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Ten
     return bootstrap(samples, subject.draw("agreement"))
 
 
-def _own(maps: Tensor, classes: Tensor) -> dict[str, Tensor]:
+def _own(net: Network, maps: Tensor, classes: Tensor) -> dict[str, Tensor]:
     place = torch.arange(len(maps), device=maps.device)
-    return {view: order(maps)[place, classes] for view, order in ORDERS.items()}
+    return {view: order(maps)[place, classes] for view, order in orders_of(net).items()}
 
 
 def cascade_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
@@ -74,10 +74,10 @@ def cascade_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tenso
 
     Its null is the correlation with the map that another image has then: what is common to all images.
     """
-    own = _own(maps, predicted)
+    own = _own(subject.net, maps, predicted)
     samples: dict[str, Tensor] = {}
     for depth, (layer, twin) in enumerate(cascade(subject.net, subject.draw("cascade")), 1):
-        blank = _own(class_maps(twin, subject.images[few]), predicted)
+        blank = _own(twin, class_maps(twin, subject.images[few]), predicted)
         for view, order in own.items():
             rank = rank_correlation(order, blank[view])
             stem = f"cascade_rank.{depth}-{layer.rpartition('.')[2]}.{view}"
@@ -91,12 +91,13 @@ def faithfulness_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: 
     """Infidelity and max-sensitivity of the map in every reading, beside those of the nulls."""
     net, images, seed = subject.net, subject.images[few], subject.draw("sensitivity")
     place = torch.arange(len(few), device=few.device)
-    shown = {view: read(maps)[place, predicted] for view, read in VIEWS.items()}
+    readings = values_of(net)
+    shown = {view: read(maps)[place, predicted] for view, read in readings.items()}
     shown |= {"raw.other_image": shown["raw"].roll(1, 0), "raw.untrained": own_maps(subject.blank, images, predicted)}
     shown["centre"] = nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(shown["raw"])
     found = infidelity(net, images, predicted, shown, subject.draw("infidelity"))
     samples = {f"infidelity.{name}": values for name, values in found.items()}
-    for view, read in VIEWS.items():
+    for view, read in readings.items():
         for null, of in (("", net), (".untrained", subject.blank)):
             samples[f"max_sensitivity.{view}{null}"] = max_sensitivity(of, images, predicted, seed, read)
     return bootstrap(samples, subject.draw("faithfulness"))

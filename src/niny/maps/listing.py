@@ -24,7 +24,7 @@ from niny.maps.suite import (
 )
 from niny.training.device import Compute
 
-PUBLISHED = "paper"  # the scale that the authors' own network stands beside
+AUTHORS = "paper"  # the scale that the authors' own network stands beside
 COLUMNS = (*NULLS, "permuted")
 MEANINGS = {
     "agreement_rank": "rank correlation of an attribution with the class map, cell by cell",
@@ -85,7 +85,7 @@ def score_path(
 ) -> Found:
     """Score a weights file or a run's folder on the test images of a data set, by default its own."""
     about = origin(path)
-    scale = about.get("scale", PUBLISHED)
+    scale = about.get("scale", AUTHORS)
     name = data or (params.run(scale, about["experiment"]).data.name if "experiment" in about else None)
     if name is None:
         raise NinyError(f"{path} does not say what it was trained on: add --data NAME, as --data cifar10")

@@ -17,6 +17,7 @@ from niny.data.preprocess import fitted
 from niny.data.sets import load
 from niny.errors import NinyError
 from niny.maps.forward import class_maps, decide, why_no_maps
+from niny.maps.heads import of_classes
 from niny.maps.pictures import save_picture, show_photograph
 from niny.maps.suite import WEIGHTS, origin, weights_in
 from niny.training.weights_file import load_network
@@ -47,7 +48,7 @@ def draw_photograph(params: Params, image: Path, weights: Path | None, out: Path
     maps = class_maps(net, fitted(dataset, data, root / "data").apply(pixels[None]))
     chances = decide(net, maps).softmax(1)[0]
     figure = show_photograph(
-        square, pixels, maps[0], chances, dataset.labels, title=f"{image.name}: class maps of {name}"
+        square, pixels, of_classes(net, maps)[0], chances, dataset.labels, title=f"{image.name}: class maps of {name}"
     )
     save_picture(figure, target)
     top = int(chances.argmax())

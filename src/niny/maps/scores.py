@@ -23,7 +23,6 @@ from niny.maps.forward import class_maps, decide, head_kind, logits, untrained, 
 from niny.maps.heads import orders_of, values_of
 from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, padded, rates, score
 from niny.maps.translation import equivariance, error_rise, shifted_maps
-from niny.maps.views import VIEWS
 from niny.models import Network
 from niny.training.device import Compute, choose_compute
 from niny.training.seeds import derive
@@ -201,7 +200,7 @@ def equivariance_scores(subject: Subject, maps: Tensor, count: int) -> Scores:
     blank = class_maps(subject.blank, subject.images[few[:rows]])
     blank_after = shifted_maps(subject.blank, subject.images[few[:rows]], before.shape[-1])
     samples: dict[str, Tensor] = {}
-    for view, read in VIEWS.items():
+    for view, read in values_of(subject.net).items():
         stem, moved = f"equivariance.{view}", [read(some) for some in after]
         samples[stem], samples[f"{stem}.unaligned"] = equivariance(read(before), moved, labels)
         samples[f"{stem}.other_image"] = equivariance(read(before).roll(1, 0), moved, labels)[0]
