@@ -96,6 +96,29 @@ def test_every_method_finds_the_only_square_that_counts() -> None:
             assert found.flatten().argmax().item() == 4 * 2 + 1, name
 
 
+class Corner(nn.Module):
+    """A network that looks at one corner alone, whatever else the image shows: right for the wrong reason."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        seen = torch.zeros_like(images)
+        seen[..., :4, :4] = images[..., :4, :4]
+        return nn.functional.avg_pool2d(seen, 4)
+
+
+def test_maps_and_attributions_find_a_decoy_in_the_corner_and_not_the_object() -> None:
+    net, labels = looking(Corner()), torch.arange(10)
+    images = torch.zeros(10, 10, 16, 16)
+    images[torch.arange(10), (labels + 1) % 10, 8:, 8:] = 9  # an object that says another class
+    images[torch.arange(10), labels, :4, :4] = 1  # the decoy that says this one
+    assert torch.equal(logits(net, images).argmax(1), labels)
+    own = own_maps(net, images, labels)
+    assert (own[:, 0, 0] / own.sum((1, 2))).tolist() == [1] * 10
+    for name in ("gradient_x_input", "integrated_gradients", "occlusion", "saliency"):
+        found = attribute(METHODS[name], net, images, labels, 4).abs()
+        assert (found.flatten(1).argmax(1) == 0).all(), name
+        assert (found[:, 2:, 2:] == 0).all(), name
+
+
 def test_rank_correlation_is_scipys() -> None:
     from scipy.stats import spearmanr
 
@@ -132,9 +155,10 @@ def test_infidelity_of_the_exact_map_is_zero_and_of_a_stranger_is_not() -> None:
     images = torch.rand(4, 10, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)  # flat within each cell
     net = looking(Colours())
     own = own_maps(net, images, TARGETS)
-    assert infidelity(net, images, TARGETS, own, 0).tolist() == pytest.approx([0] * 4, abs=1e-5)
-    assert infidelity(net, images, TARGETS, 7 * own, 0).tolist() == pytest.approx([0] * 4, abs=1e-5)
-    assert (infidelity(net, images, TARGETS, own.roll(1, 0), 0) > 0.01).all()
+    found = infidelity(net, images, TARGETS, {"own": own, "scaled": 7 * own, "stranger": own.roll(1, 0)}, 0)
+    assert found["own"].tolist() == pytest.approx([0] * 4, abs=1e-5)
+    assert found["scaled"].tolist() == pytest.approx([0] * 4, abs=1e-5)
+    assert (found["stranger"] > 0.01).all()
 
 
 def test_sensitivity_of_a_linear_map_is_bounded_by_the_change_and_leaves_the_global_generator_alone() -> None:

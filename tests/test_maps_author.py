@@ -39,8 +39,7 @@ def found() -> Scores:
     ready = Preprocessor.fit(batch("data_batch_1")[0], spec).apply(images[:250])  # a fifth of the images fits about
     net = nin_cifar(pool2="average")
     load_caffemodel(net, MODEL)
-    sizes = {"grids": 15, "shifted": 20, "inserted": 5, "placed": 5}
-    return score_network(net, ready, labels[:250], names=LABELS["cifar10"], seed=0, **sizes)
+    return score_network(net, ready, labels[:250], names=LABELS["cifar10"], seed=0, grids=15)
 
 
 def test_the_maps_average_to_the_logits(found: Scores) -> None:

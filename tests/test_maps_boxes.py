@@ -7,6 +7,7 @@ from niny.config import DataSpec
 from niny.data.preprocess import Preprocessor
 from niny.data.sets import TinyImageNetVal
 from niny.maps.boxes import SHARED, best_overlaps, box_scores, max_box_accuracy, measure, prepare, shared
+from niny.maps.records import nulls_of
 from niny.models import initialise, nin_cifar
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -90,6 +91,9 @@ def test_all_box_scores_come_with_their_nulls() -> None:
     net = nin_cifar(width=0.05)
     initialise(net, "he", 0.0, 0)
     found = box_scores(net, validation(), fitted, names=NAMES, seed=0)
-    assert found["box_energy.uniform"]["value"] == found["box_area"]["value"]
-    assert {f"box_{m}.centre.{k}" for m in ("hit", "energy", "maxacc") for k in ("dense", "shrunk")} <= set(found)
+    for kind in ("dense", "shrunk"):
+        assert found[f"box_energy.uniform.{kind}"]["value"] == pytest.approx(found["box_area"]["value"])
+        for metric in ("hit", "hit_near", "energy", "maxacc"):
+            nulls = nulls_of(found, f"box_{metric}.raw.{kind}")
+            assert {"centre", "random", "other_image"} <= set(nulls), metric
     assert all(0 <= score["value"] <= 1 for score in found.values())

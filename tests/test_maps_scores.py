@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from niny.errors import NinyError
 from niny.evaluation.results import read_scores
 from niny.evaluation.rules import Score
+from niny.maps.concentration import entropy, gini
 from niny.maps.faithfulness import blurred, deletion, insertion, ranks
 from niny.maps.forward import head_kind, untrained, why_no_grids
 from niny.maps.grids import assemble
 from niny.maps.heads import contributions
-from niny.maps.records import save_scores
+from niny.maps.records import is_null, load_scores, nulls_of, over_seeds, save_scores
 from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, rates, score, wilson
 from niny.maps.scores import OF_CANVASES, OF_MAPS, score_network, skipped
-from niny.maps.translation import correlation, equivariance, error_rise, shift
+from niny.maps.translation import correlation, equivariance, error_rise, shift, shifted_maps
 from niny.models import Network, cnn, initialise, maxout, nin_cifar
 from niny.models.blocks import Dropout, FullyConnected, GlobalAveragePool
 from niny.training.device import choose_compute
@@ -47,7 +48,7 @@ def painted(count: int = 60) -> tuple[Tensor, Tensor]:
 
 def scored(net: Network, seed: int = 1) -> Scores:
     images, labels = painted()
-    return score_network(net, images, labels, names=NAMES, seed=seed, grids=20, shifted=30, inserted=10)
+    return score_network(net, images, labels, names=NAMES, seed=seed, grids=20)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,7 +80,7 @@ def test_bfloat16_changes_scores_little_and_completeness_not_at_all() -> None:
     initialise(net, "he", 0.0, 1)
     images, labels = painted()
     half, exact = (
-        score_network(net, images, labels, names=NAMES, seed=1, grids=20, placed=5, inserted=5, compute=compute)
+        score_network(net, images, labels, names=NAMES, seed=1, grids=20, compute=compute)
         for compute in (choose_compute("cpu", "bfloat16"), None)
     )
     assert half["completeness_error"] == exact["completeness_error"]
@@ -172,9 +173,10 @@ def test_blurring_keeps_flat_images_and_spreads_a_point_evenly() -> None:
 def test_restoring_the_evidence_first_beats_restoring_it_last() -> None:
     images, labels = painted(10)
     evidence = Colours()(images)[torch.arange(10), labels]
-    first, last = (insertion(oracle(), images, labels, sign * evidence, 0) for sign in (1, -1))
-    assert (first > last).all()
-    assert (deletion(oracle(), images, labels, evidence, 0) < deletion(oracle(), images, labels, -evidence, 0)).all()
+    orders = {"first": evidence, "last": -evidence}
+    restored, taken = (area(oracle(), images, labels, orders, 0) for area in (insertion, deletion))
+    assert (restored["first"] > restored["last"]).all()
+    assert (taken["first"] < taken["last"]).all()
 
 
 def test_a_shift_moves_content_and_brings_in_zeros() -> None:
@@ -187,13 +189,13 @@ def test_a_shift_moves_content_and_brings_in_zeros() -> None:
 def test_the_error_rises_where_the_evidence_leaves_the_image() -> None:
     images, labels = torch.full((4, 10, 16, 16), -1.0), torch.arange(1, 5)  # class 0 wins what is left empty
     images[torch.arange(4), labels, :4] = 1
-    rise = error_rise(oracle(), images, labels, 4)
+    rise = error_rise(oracle(), images, labels, labels, 4)
     assert rise.tolist() == [25] * 4  # gone only when moved up
 
 
 def test_maps_that_move_with_the_image_are_equivariant_and_frozen_maps_are_not() -> None:
     images, labels = torch.rand(6, 10, 32, 32), torch.arange(6)
-    aligned, unaligned = equivariance(oracle(), images, labels)
+    aligned, unaligned = equivariance(Colours()(images), shifted_maps(oracle(), images, 8), labels)
     assert torch.allclose(aligned, torch.ones(6, dtype=torch.float64))
     assert unaligned.mean() < 0.5
     constant = correlation(torch.ones(1, 5), torch.rand(1, 5))
@@ -238,9 +240,10 @@ def test_numbers_of_one_item_are_resampled_together() -> None:
 
 def test_saved_scores_come_back_with_all_seeds(tmp_path: Path) -> None:
     path = tmp_path / "maps" / "x.json"
-    save_scores(path, "x", "demo", "gap", {0: {"a": score(0.5, (0.4, 0.6), 9)}})
+    save_scores(path, "x", "demo", "gap", over_seeds({0: {"a": score(0.5, (0.4, 0.6), 9)}}))
     assert read_scores(path) == {"a": Score(0.5, (0.4, 0.6), {0: 0.5})}
-    save_scores(path, "x", "demo", "gap", {k: {"a": score(v, (v - 0.1, v + 0.1), 9)} for k, v in enumerate((0.4, 0.6))})
+    seeds = {k: {"a": score(v, (v - 0.1, v + 0.1), 9)} for k, v in enumerate((0.4, 0.6))}
+    save_scores(path, "x", "demo", "gap", over_seeds(seeds))
     both = read_scores(path)["a"]
     assert (both.value, both.seeds) == (0.5, {0: 0.4, 1: 0.6})
     half = math.hypot(12.706 * 0.1, 0.1)  # t with one degree of freedom, standard error 0.1; sampling error of images
@@ -252,3 +255,33 @@ def test_no_file_is_no_score_and_a_damaged_one_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"scores": {"a": {}}}')
     with pytest.raises(NinyError, match="damaged"):
         read_scores(tmp_path / "x.json")
+    assert load_scores(tmp_path / "y.json") == {}
+    with pytest.raises(NinyError, match="damaged"):
+        load_scores(tmp_path / "x.json")
+
+
+def test_every_score_of_an_oracle_stands_beside_its_nulls(found: Scores) -> None:
+    measured = {name for name in found if not is_null(name)}
+    assert "gridpg3_hit.raw.animals" in measured
+    assert not {"gridpg3_hit.centre", "claim1_rate.raw.untrained", "place_hit.random.mean"} & measured
+    known = {"uniform", "random", "centre", "other_image", "untrained"}
+    for name in ("claim1_rate.raw.wrong", "top10_share.margin", "gridpg2_mass.softmax", "focus.centred"):
+        assert set(nulls_of(found, name)) == known, name
+    assert nulls_of(found, "gridpg3_mass_median.raw") == nulls_of(found, "gridpg3_mass.raw")
+    assert set(nulls_of(found, "place_energy.raw.noise")) == known
+    assert nulls_of(found, "place_energy.raw.noise")["centre"] == found["place_energy.centre.noise"]
+    assert {"unaligned", "random", "centre"} <= set(nulls_of(found, "equivariance.raw"))
+    without = {"completeness_error", "translation_rise_4px"}
+    gains = {name for name in measured if "_gain_" in name}  # beyond a null already
+    assert {name for name in measured if not nulls_of(found, name)} == without | gains
+
+
+def test_entropy_and_gini_of_flat_and_of_single_cells() -> None:
+    flat, single = torch.ones(1, 4, 4), torch.zeros(1, 4, 4)
+    single[0, 2, 1] = 7
+    maps = torch.cat([flat, single, single - 1, -flat])
+    assert entropy(maps)[:3].tolist() == pytest.approx([1, 0, 0])
+    assert gini(maps)[:3].tolist() == pytest.approx([0, 15 / 16, 15 / 16])
+    assert entropy(maps)[3].isnan()
+    half = torch.tensor([[[1.0, 1.0], [0.0, 0.0]]])
+    assert (entropy(half).item(), gini(half).item()) == pytest.approx((0.5, 0.5))

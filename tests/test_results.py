@@ -4,11 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
-from planted import IMAGES, plant, project, study_params
+from planted import IMAGES, ROOT, plant, project, study_params
 
 from niny.errors import NinyError
+from niny.evaluation.claims import judge, load_claims
 from niny.evaluation.results import load_results, run_table
+from niny.evaluation.rules import MapScore, Ordering, Rule, VariesMore
 from niny.files import write_json
+from niny.maps.records import over_seeds, save_scores
+from niny.maps.samples import score
 
 PARAMS = study_params()
 RUN = PARAMS.run("full", "cifar10-nin")
@@ -127,3 +131,35 @@ def test_damaged_map_scores_are_named(root: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(NinyError, match=r"maps/cifar10-nin\.json is damaged"):
         load_results(PARAMS, "full", root)
+
+
+def test_the_judge_reads_what_map_scoring_records_for_every_claim_about_maps(root: Path) -> None:
+    """Five seeds, their scores far on one side: every such claim is judged, none for want of a name or of seeds."""
+    claims = load_claims(ROOT / "claims.yaml")
+    about_maps = [c for c in claims if isinstance(c.rule, (MapScore, VariesMore)) or _asks_maps(c.rule)]
+    assert len(about_maps) > 5
+    names = set().union(*(_scores_of(c.rule) for c in about_maps))
+    for experiment in {name for c in about_maps for name in c.rule.experiments}:
+        seeds = {k: {name: score(*_planted(name, k), 500) for name in names} for k in range(5)}
+        save_scores(root / f"results/full/maps/{experiment}.json", experiment, "full", "gap", over_seeds(seeds))
+    verdicts = judge(about_maps, load_results(PARAMS, "full", root), evidence=True)
+    assert {v.n for v in verdicts} == {5}
+    assert {v.status for v in verdicts} <= {"supported", "refuted", "undecided"}
+    assert "supported" in {v.status for v in verdicts}
+
+
+def _asks_maps(rule: Rule) -> bool:
+    return isinstance(rule, Ordering) and rule.quantity.startswith("maps.")
+
+
+def _scores_of(rule: Rule) -> set[str]:
+    if isinstance(rule, MapScore):
+        return {rule.score, *rule.nulls}
+    if isinstance(rule, VariesMore):
+        return {rule.wide, rule.narrow}
+    return {rule.quantity.partition(".")[2]} if isinstance(rule, Ordering) else set()
+
+
+def _planted(name: str, seed: int) -> tuple[float, tuple[float, float]]:
+    value = (0.1 if name.endswith("centre") else 0.6) + 0.001 * seed * (1 + len(name) % 3)
+    return value, (value - 0.01, value + 0.01)

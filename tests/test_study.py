@@ -70,7 +70,13 @@ def test_a_second_run_has_nothing_to_do(clone: Path) -> None:
 
 def test_executed_notebooks_are_readable_records(clone: Path) -> None:
     paths = sorted((clone / "results" / SCALE / "notebooks").glob("*.ipynb"))
-    assert {p.name.split("-")[1].removesuffix(".ipynb") for p in paths} == {"train", "tables", "maps", "report"}
+    assert {p.name.split("-")[1].removesuffix(".ipynb") for p in paths} == {
+        "train",
+        "tables",
+        "confidence",
+        "attribution",
+        "report",
+    }
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
@@ -97,7 +103,7 @@ def test_running_and_saving_a_notebook_in_jupyterlab_retrains_nothing(clone: Pat
 def test_a_stage_that_fails_loses_nothing(clone: Path) -> None:
     page = clone / "results" / SCALE / "report.html"
     before = page.read_bytes()
-    source = clone / "notebooks" / "05-report.ipynb"
+    source = clone / "notebooks" / "06-report.ipynb"
     good = source.read_text()
     source.write_text(good.replace("page = write_report", "page = 1 / 0  # write_report"))
     done = subprocess.run(
@@ -121,7 +127,7 @@ def test_what_is_run_again_gives_the_same_bytes(clone: Path) -> None:
             path.unlink()
     for folder in (clone / "data", clone / "build", clone / "results" / "data", results / "tables"):
         shutil.rmtree(folder)
-    (results / "notebooks" / "05-report.ipynb").unlink()
+    (results / "notebooks" / "06-report.ipynb").unlink()
     call(clone, "dvc", "repro", "--quiet", f"report@{SCALE}")
     after = digests(clone)
     assert set(before) == set(after)

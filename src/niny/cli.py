@@ -56,6 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_train(commands)
     add_campaign(commands)
     add_evaluate(commands)
+    add_maps(commands)
     add_bench(commands)
 
     status = commands.add_parser("status", help="which runs of a scale are recorded, missing, collapsed")
@@ -137,6 +138,24 @@ def add_evaluate(commands: "argparse._SubParsersAction[Parser]") -> None:
     evaluate.add_argument("--data", required=True, metavar="NAME", help="data set, such as cifar10")
     evaluate.add_argument("--json", action="store_true", help="print an object with error (per cent) and n")
     evaluate.set_defaults(command=evaluate_weights)
+
+
+def add_maps(commands: "argparse._SubParsersAction[Parser]") -> None:
+    actions = commands.add_parser("maps", help="score the class maps of a network, or show those of an image")
+    kinds = actions.add_subparsers(required=True, metavar="ACTION")
+    score = kinds.add_parser("score", help="all scores of a network's class maps, with intervals and nulls")
+    score.add_argument("weights", type=Path, metavar="WEIGHTS", help=".safetensors, .caffemodel or a run's folder")
+    score.add_argument("--data", metavar="NAME", help="data set (that of the run)")
+    score.add_argument("--grids", type=int, default=500, metavar="N", help="of each kind; other counts follow (500)")
+    score.add_argument("--attribution", action="store_true", help="compare with other attributions too; takes minutes")
+    score.add_argument("--json", action="store_true", help="print an object with all scores")
+    add_compute(score)
+    score.set_defaults(command=score_maps)
+    show = kinds.add_parser("show", help="draw the class maps of an image file")
+    show.add_argument("image", type=Path, metavar="IMAGE")
+    show.add_argument("--weights", type=Path, metavar="W", help="(those of the best scale recorded here)")
+    show.add_argument("--out", type=Path, metavar="PNG", help="(IMAGE's name with -maps.png, in this folder)")
+    show.set_defaults(command=show_maps)
 
 
 def add_bench(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -237,6 +256,25 @@ def evaluate_weights(options: argparse.Namespace) -> None:
         print(json.dumps({"data": options.data, "error": error, "n": count, "weights": str(options.weights)}))
     else:
         print(f"{options.weights}: test error {error:.2f} % on {count:,} images of {options.data}")
+
+
+def score_maps(options: argparse.Namespace) -> None:
+    from niny.maps.listing import score_path, to_json, to_text
+    from niny.training import choose_compute
+
+    if not 5 <= options.grids <= 10_000:
+        raise NinyError(f"--grids {options.grids}: from 5 to 10,000 of each kind")
+    compute = choose_compute(options.device, options.precision)
+    found = score_path(
+        load_params(), options.weights, project_root(), options.data, options.grids, options.attribution, compute
+    )
+    print(to_json(found) if options.json else to_text(found))
+
+
+def show_maps(options: argparse.Namespace) -> None:
+    from niny.maps.photograph import draw_photograph
+
+    print(draw_photograph(load_params(), options.image, options.weights, options.out, project_root()))
 
 
 def show_status(options: argparse.Namespace) -> None:

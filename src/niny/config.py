@@ -95,6 +95,7 @@ class Experiment:
     final_relu: bool = True
     batch_norm: bool = False
     augment: bool = False
+    labels: Literal["true", "permuted"] = "true"  # of the training images; permuted, they say nothing of the image
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ class Run:
             settings["scale"].pop(field)
         for field in ("title", "scales"):
             settings["experiment"].pop(field, None)
+        if self.experiment.labels == "true":  # a later setting: records made before it keep their identity
+            settings["experiment"].pop("labels")
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -328,6 +331,7 @@ def plan(params: Params) -> dict[str, Any]:
     """What DVC needs to lay out the stages: the scales in use, the data sets, one entry a run, those with class maps.
 
     Scales that hold images out serve choices; their runs never meet the test split, so no table is made of them.
+    Comparing attributions takes minutes a network: scales that are no evidence do it for their first network alone.
     """
     in_use = [name for name, scale in params.scales.items() if params.experiments_at(name) and not scale.holdout]
     runs = {
@@ -340,9 +344,14 @@ def plan(params: Params) -> dict[str, Any]:
         for scale in in_use
         for experiment in params.experiments_at(scale)
     }
+    mapped = {key: run for key, run in runs.items() if params.experiments[run["experiment"]].net != "maxout"}
+    first = {run["scale"]: key for key, run in reversed(mapped.items())}
     return {
         "scales": in_use,
         "datasets": sorted({run["dataset"] for run in runs.values()}),
         "runs": runs,
-        "mapped": {key: run for key, run in runs.items() if params.experiments[run["experiment"]].net != "maxout"},
+        "mapped": mapped,
+        "attributed": {
+            key: run for key, run in mapped.items() if params.scales[run["scale"]].evidence or key in first.values()
+        },
     }

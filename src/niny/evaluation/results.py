@@ -64,7 +64,8 @@ def load_results(params: Params, scale: str, root: Path) -> dict[str, Experiment
         experiment.name: _result(
             [r for r in records if r.experiment == experiment.name and r.state == "finished"],
             root,
-            read_scores(root / "results" / scale / "maps" / f"{experiment.name}.json"),
+            read_scores(root / "results" / scale / "maps" / f"{experiment.name}.json")
+            | read_scores(root / "results" / scale / "maps" / f"{experiment.name}.attribution.json"),
         )
         for experiment in params.experiments_at(scale)
     }

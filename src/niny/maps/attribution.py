@@ -10,6 +10,7 @@ test of this module instead.
 """
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from torch.nn import functional as F
 from niny.maps.grids import cells_of, of_classes
 from niny.models import Network
 from niny.models.blocks import Dropout, GlobalAveragePool, LocallyConnected, ResponseNorm
+
+warnings.filterwarnings("ignore", message="IProgress not found")  # captum asks for a progress bar that nobody sees
 
 Method = Callable[[Network, Tensor, Tensor], Tensor]
 

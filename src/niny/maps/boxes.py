@@ -19,11 +19,10 @@ from torch.nn import functional as F
 
 from niny.data.preprocess import Preprocessor
 from niny.data.sets import TinyImageNetVal
-from niny.maps import nulls
-from niny.maps.forward import class_maps, decide
+from niny.maps.forward import class_maps, decide, untrained
 from niny.maps.grids import assemble
-from niny.maps.samples import Scores, bootstrap, score
-from niny.maps.views import ORDERS, VIEWS
+from niny.maps.samples import Scores, bootstrap
+from niny.maps.scores import sampled, with_nulls
 from niny.models import Network
 
 SHARED: Mapping[str, tuple[str, ...]] = {  # CIFAR-10 class: WordNet ids of Tiny-ImageNet that are plainly of it
@@ -67,7 +66,7 @@ def box_scores(
     seed: int,
     count: int = 1050,
 ) -> Scores:
-    """Scores on `count` of the shared images: `box_METRIC.READING.KIND`, the null `centre` in the place of a reading.
+    """Scores on `count` of the shared images: `box_METRIC.READING.KIND`, with nulls as `niny.maps.scores` names them.
 
     hit: the largest cell's middle lies in the box; hit_near: within its tolerance; energy: share of the positive part
     in the box; maxacc: MaxBoxAccV2, its threshold chosen on every other image and scored on the rest. `box_accuracy`
@@ -76,20 +75,26 @@ def box_scores(
     index, targets = shared(val, names)
     some = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))[:count]
     index, targets, boxes = index[some.numpy()], targets[some], torch.from_numpy(val.boxes[index[some.numpy()]])
-    area = ((boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)).double() / val.images[0, 0].size
+    side, place = val.images.shape[-1], next(net.parameters()).device
+    area = ((boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)).double() / side**2
+    blank, few = untrained(net, seed), max(1, len(index) // 5)
+
+    def ask(values: Tensor, order: Tensor) -> dict[str, Tensor]:
+        own = torch.arange(len(values), device=place), targets[: len(values)].to(place)
+        found = measure(values[own].cpu(), order[own].cpu(), boxes[: len(values)], side)
+        return {f"box_{metric}": value for metric, value in found.items()}
+
     samples = {"box_area": area}
-    for kind in ("dense", "shrunk"):
-        there = class_maps(net, prepare(kind, val.images[index], preprocessor).to(next(net.parameters()).device))
-        maps = there.cpu()
-        place = torch.arange(len(maps))
-        own = {view: (read(maps)[place, targets], ORDERS[view](maps)[place, targets]) for view, read in VIEWS.items()}
-        middle = nulls.centre(*maps.shape[2:]).expand(len(maps), -1, -1)
-        for name, (values, order) in {**own, "centre": (middle, middle)}.items():
-            for metric, value in measure(values, order, boxes, val.images.shape[-1]).items():
-                samples[f"box_{metric}.{name}.{kind}"] = value
+    for kind, across in (("dense", side // preprocessor.shape[1]), ("shrunk", 1)):
+        images = prepare(kind, val.images[index], preprocessor).to(place)
+        maps = class_maps(net, images)
+        variants = with_nulls(net, maps, maps, class_maps(blank, images[:few]), seed, across)
+        samples |= sampled(variants, ask, len(index), f".{kind}")
+        for metric in ("hit", "hit_near", "maxacc"):
+            del samples[f"box_{metric}.uniform.{kind}"]  # no cell of it is the largest, no threshold parts it
         if kind == "shrunk":
-            samples["box_accuracy"] = (decide(net, there).argmax(1).cpu() == targets).double()
-    return bootstrap(samples, seed) | {"box_energy.uniform": score(float(area.mean()))}
+            samples["box_accuracy"] = (decide(net, maps).argmax(1).cpu() == targets).double()
+    return bootstrap(samples, seed)
 
 
 def measure(values: Tensor, order: Tensor, boxes: Tensor, side: int) -> dict[str, Tensor]:
@@ -140,19 +145,26 @@ def best_overlaps(maps: Tensor, boxes: Tensor, side: int) -> NDArray[np.float64]
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
     scaled = ((maps - low) / (high - low).clamp_min(1e-12)).float()
     large = F.interpolate(scaled[:, None], (side, side), mode="bilinear")[:, 0].cpu().numpy()
-    pairs = zip(large, boxes.numpy(), strict=True)
-    return np.array([[_best_overlap(one > t, box) for t in THRESHOLDS] for one, box in pairs])
+    return np.stack([_best_parts(large > threshold, boxes.numpy()) for threshold in THRESHOLDS], 1)
 
 
-def _best_overlap(mask: NDArray[np.bool_], box: NDArray[np.int64]) -> float:
-    from scipy.ndimage import find_objects, label
+def _best_parts(masks: NDArray[np.bool_], boxes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """For each of N masks the best IoU of its box with the box around a connected part: N values."""
+    from scipy.ndimage import find_objects, generate_binary_structure, label
 
-    found = [_iou((p[1].start, p[0].start, p[1].stop - 1, p[0].stop - 1), box) for p in find_objects(label(mask)[0])]
-    return max(found, default=0.0)
+    within = np.zeros((3, 3, 3), bool)
+    within[1] = generate_binary_structure(2, 1)  # neighbours in an image, not in the next one
+    parts = find_objects(label(masks, within)[0])
+    found = np.array([(z.start, x.start, y.start, x.stop - 1, y.stop - 1) for z, y, x in parts], int).reshape(-1, 5)
+    best = np.zeros(len(masks))
+    np.maximum.at(best, found[:, 0], _iou(found[:, 1:], boxes[found[:, 0]]))
+    return best
 
 
-def _iou(a: Sequence[int], b: Sequence[int] | NDArray[np.int64]) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]) + 1, min(a[3], b[3]) - max(a[1], b[1]) + 1
-    overlap = max(width, 0) * max(height, 0)
-    sizes = sum((c[2] - c[0] + 1) * (c[3] - c[1] + 1) for c in (a, b))
-    return float(overlap / (sizes - overlap))
+def _iou(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+    """IoU of M boxes with M others, ends included."""
+    low, high = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
+    overlap = (high - low + 1).clip(0).prod(1)
+    sizes = sum((of[:, 2:] - of[:, :2] + 1).prod(1) for of in (a, b))
+    shares: NDArray[np.float64] = overlap / (sizes - overlap)
+    return shares

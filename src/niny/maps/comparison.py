@@ -13,16 +13,15 @@ from torch import Tensor
 from niny.maps import nulls
 from niny.maps.agreement import rank_correlation, top_overlap
 from niny.maps.attribution import METHODS, attribute, dipart
-from niny.maps.forward import class_maps, decide, why_no_grids
+from niny.maps.forward import class_maps, decide, head_kind, why_no_grids
 from niny.maps.grids import assemble, sample_grids
-from niny.maps.samples import Scores, bootstrap
+from niny.maps.heads import orders_of, values_of
+from niny.maps.samples import Scores, bootstrap, score
 from niny.maps.sanity import cascade, infidelity, max_sensitivity, own_maps
 from niny.maps.scores import Subject
-from niny.maps.views import ORDERS
 from niny.models import Network
 
 ALIKE = {"agreement_rank": rank_correlation, "agreement_top": top_overlap}
-READ = ("raw", "centred")
 
 
 def compare_network(
@@ -40,15 +39,16 @@ def compare_network(
 
 
 def available(net: Network) -> list[str]:
-    """The attribution methods that this network's layers allow."""
+    """The attribution methods that this network's layers allow; not gradient x activation where that is the map."""
     blocks = dict(net.named_children())
     lacking = {f"gradcam{i}" for i in (1, 2) if f"mlpconv{i}" not in blocks}
+    lacking |= {"contribution"} if head_kind(net) == "gap" else set()
     return [name for name in METHODS if name not in lacking]
 
 
 def agreement_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
     """Rank correlation and overlap of the top tenth of each attribution with the class map, and the two nulls."""
-    own, images = _own(maps, predicted), subject.images[few]
+    own, images = _own(subject.net, maps, predicted), subject.images[few]
     centre = nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(own["raw"])
     samples: dict[str, Tensor] = {}
     for name in available(subject.net):
@@ -64,37 +64,49 @@ def agreement_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Ten
     return bootstrap(samples, subject.draw("agreement"))
 
 
-def _own(maps: Tensor, classes: Tensor) -> dict[str, Tensor]:
+def _own(net: Network, maps: Tensor, classes: Tensor) -> dict[str, Tensor]:
     place = torch.arange(len(maps), device=maps.device)
-    return {view: ORDERS[view](maps)[place, classes] for view in READ}
+    return {view: order(maps)[place, classes] for view, order in orders_of(net).items()}
 
 
 def cascade_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
-    """Rank correlation with the trained maps as layers lose their weights from the top, signed and absolute."""
-    own = _own(maps, predicted)
+    """Rank correlation with the trained maps as layers lose their weights from the top, signed and absolute.
+
+    Its null is the correlation with the map that another image has then: what is common to all images.
+    """
+    own = _own(subject.net, maps, predicted)
     samples: dict[str, Tensor] = {}
     for depth, (layer, twin) in enumerate(cascade(subject.net, subject.draw("cascade")), 1):
-        blank = _own(class_maps(twin, subject.images[few]), predicted)
+        blank = _own(twin, class_maps(twin, subject.images[few]), predicted)
         for view, order in own.items():
             rank = rank_correlation(order, blank[view])
             stem = f"cascade_rank.{depth}-{layer.rpartition('.')[2]}.{view}"
+            other = rank_correlation(order, blank[view].roll(1, 0))
             samples |= {stem: rank, f"{stem}.absolute": rank.abs()}
+            samples |= {f"{stem}.other_image": other, f"{stem}.absolute.other_image": other.abs()}
     return bootstrap(samples, subject.draw("cascade"))
 
 
 def faithfulness_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
-    """Infidelity of the map, of another image's and of the centre; max-sensitivity of the map."""
-    net, images, seed = subject.net, subject.images[few], subject.draw("infidelity")
-    own = own_maps(net, images, predicted)
-    centre = nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(own)
-    orders = {"raw": own, "raw.other_image": own.roll(1, 0), "centre": centre}
-    samples = {f"infidelity.{name}": infidelity(net, images, predicted, of, seed) for name, of in orders.items()}
-    samples["max_sensitivity.raw"] = max_sensitivity(net, images, predicted, subject.draw("sensitivity"))
+    """Infidelity and max-sensitivity of the map in every reading, beside those of the nulls."""
+    net, images, seed = subject.net, subject.images[few], subject.draw("sensitivity")
+    place = torch.arange(len(few), device=few.device)
+    readings = values_of(net)
+    shown = {view: read(maps)[place, predicted] for view, read in readings.items()}
+    shown |= {"raw.other_image": shown["raw"].roll(1, 0), "raw.untrained": own_maps(subject.blank, images, predicted)}
+    shown["centre"] = nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(shown["raw"])
+    found = infidelity(net, images, predicted, shown, subject.draw("infidelity"))
+    samples = {f"infidelity.{name}": values for name, values in found.items()}
+    for view, read in readings.items():
+        for null, of in (("", net), (".untrained", subject.blank)):
+            samples[f"max_sensitivity.{view}{null}"] = max_sensitivity(of, images, predicted, seed, read)
     return bootstrap(samples, subject.draw("faithfulness"))
 
 
 def dipart_scores(subject: Subject, count: int) -> Scores:
     """What the middle cell of 3x3 grids sees of its neighbours: 1/9 would be everything alike."""
     index = sample_grids(subject.labels, 3, count, subject.draw("grids", 3)).to(subject.labels.device)
-    share = dipart(subject.net, assemble(subject.images[index]), subject.labels[index][:, 4], 3, 4)
-    return bootstrap({"dipart_inside": share}, subject.draw("dipart"))
+    canvas, classes = assemble(subject.images[index]), subject.labels[index][:, 4]
+    nets = {"dipart_inside": subject.net, "dipart_inside.untrained": subject.blank}
+    shares = {name: dipart(net, canvas, classes, 3, 4) for name, net in nets.items()}
+    return bootstrap(shares, subject.draw("dipart")) | {"dipart_inside.uniform": score(1 / 9)}

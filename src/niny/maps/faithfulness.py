@@ -7,6 +7,8 @@ preprocessed image (sigma an eighth of the side). Pixels of one cell of the map 
 order drawn by chance, the same for all maps.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,22 +41,39 @@ def _smoothing(n: int) -> Tensor:
     return weights / weights.sum(1, keepdim=True)
 
 
-def insertion(net: Network, images: Tensor, targets: Tensor, maps: Tensor, seed: int) -> Tensor:
-    """Area under the target's probability while the N x H x W `maps` restore the blurred images: N values, 0 to 1."""
-    return _area(net, images, blurred(images), targets, maps, seed)
+def insertion(
+    net: Network, images: Tensor, targets: Tensor, orders: Mapping[str, Tensor], seed: int
+) -> dict[str, Tensor]:
+    """Area under the target's probability while the N x H x W maps `orders` restore the blurred images.
+
+    N values between 0 and 1 for each order. All orders start from the same images and end with the same.
+    """
+    return _areas(net, images, blurred(images), targets, orders, seed)
 
 
-def deletion(net: Network, images: Tensor, targets: Tensor, maps: Tensor, seed: int) -> Tensor:
+def deletion(
+    net: Network, images: Tensor, targets: Tensor, orders: Mapping[str, Tensor], seed: int
+) -> dict[str, Tensor]:
     """The same while the maps' pixels are blurred, largest first."""
-    return _area(net, blurred(images), images, targets, maps, seed)
+    return _areas(net, blurred(images), images, targets, orders, seed)
 
 
-def _area(net: Network, new: Tensor, old: Tensor, targets: Tensor, maps: Tensor, seed: int) -> Tensor:
-    place = ranks(maps, seed)[:, None]
-    cells = place[0].numel()
-    curve = []
-    for step in range(STEPS + 1):
-        mask = F.interpolate((place < cells * step / STEPS).float(), new.shape[2:], mode="nearest")
-        mixed = torch.where(mask > 0, new, old)
-        curve.append(logits(net, mixed).softmax(1).gather(1, targets[:, None])[:, 0].double())
-    return torch.trapezoid(torch.stack(curve), dim=0) / STEPS
+def _areas(
+    net: Network, new: Tensor, old: Tensor, targets: Tensor, orders: Mapping[str, Tensor], seed: int
+) -> dict[str, Tensor]:
+    first, last = (_probability(net, images, targets) for images in (old, new))
+    areas = {}
+    for name, maps in orders.items():
+        place = ranks(maps, seed)[:, None]
+        between = [_probability(net, _mixed(new, old, place, step), targets) for step in range(1, STEPS)]
+        areas[name] = torch.trapezoid(torch.stack([first, *between, last]), dim=0) / STEPS
+    return areas
+
+
+def _mixed(new: Tensor, old: Tensor, place: Tensor, step: int) -> Tensor:
+    mask = F.interpolate((place < place[0].numel() * step / STEPS).float(), new.shape[2:], mode="nearest")
+    return torch.where(mask > 0, new, old)
+
+
+def _probability(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+    return logits(net, images).softmax(1).gather(1, targets[:, None])[:, 0].double()

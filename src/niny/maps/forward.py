@@ -10,7 +10,7 @@ from niny.models import Network, initialise
 from niny.models.baselines import MaxoutNetwork
 from niny.models.blocks import Dropout, FullyConnected, LocallyConnected
 
-PIXELS = 50 * 32 * 32  # of one batch: what a processor's cache likes; no result depends on it
+PIXELS = 32 * 32 * 32  # of one batch: what a processor's cache likes; no result depends on it
 
 
 def batches(images: Tensor) -> Iterator[Tensor]:

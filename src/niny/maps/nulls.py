@@ -4,6 +4,8 @@ CIFAR-10 shows its objects in the middle, so that a Gaussian at the centre agree
 in a pilot); scores within one image mean something only beyond it.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -23,3 +25,13 @@ def _bell(n: int) -> Tensor:
 def noise(shape: tuple[int, ...], seed: int) -> Tensor:
     """Independent values between 0 and 1."""
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def plain(maps: Tensor, side: int, seed: int) -> Mapping[str, Tensor]:
+    """Three maps in the shape of `maps`, of grids of side x side images: one value, noise, each image's centre."""
+    cell = centre(maps.shape[2] // side, maps.shape[3] // side).to(maps.device)
+    return {
+        "uniform": torch.ones_like(maps),
+        "random": noise(tuple(maps.shape), seed).to(maps.device),
+        "centre": cell.repeat(side, side).expand_as(maps),
+    }

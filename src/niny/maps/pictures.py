@@ -6,7 +6,7 @@ and both readings can be had, besides all values. One scale serves all maps of a
 hide which is largest. Pictures of the same data are the same bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +34,19 @@ def choose_images(labels: Tensor, seed: int, per_class: int = 1) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     pools = [torch.nonzero(labels.cpu() == c).flatten() for c in labels.unique().cpu()]
     return torch.cat([pool[torch.randperm(len(pool), generator=generator)[:per_class]] for pool in pools])
+
+
+def choose_surest(labels: Tensor, logits: Tensor, per_class: int = 1) -> Tensor:
+    """Indices of the correctly recognised images of which a network is surest, class by class: a choice that flatters.
+
+    The paper's choice is of its kind (every image it shows is recognised). A class without a recognised image is
+    missing. Labels N, logits N x K.
+    """
+    sure, said = logits.softmax(1).max(1)
+    sure = sure.masked_fill(said != labels, -1)
+    pools = [torch.nonzero(labels == c).flatten() for c in labels.unique()]
+    best = [pool[sure[pool].argsort(descending=True, stable=True)[:per_class]] for pool in pools]
+    return torch.cat([some[sure[some] >= 0] for some in best])
 
 
 def show_maps(
@@ -80,6 +93,86 @@ def show_maps(
     return figure
 
 
+def show_attributions(
+    images: NDArray[np.uint8], maps: Tensor, found: Mapping[str, Tensor], names: Sequence[str], title: str
+) -> "Figure":
+    """A row for each image R x C x H x W, `names` beside it: its class map R x h x w, what each method gives, the same.
+
+    Methods have units of their own, so each square has a scale of its own, symmetric around 0; no size can be compared
+    between squares, only places.
+    """
+    import matplotlib.pyplot as plt
+
+    columns = {"class map": maps, **found}
+    cell = 9.6 / (len(columns) + 1)
+    figure, grid = plt.subplots(
+        len(images), len(columns) + 1, figsize=(9.6, cell * len(images) + 0.9), squeeze=False, layout="constrained"
+    )
+    for row, axes in enumerate(grid):
+        pixels = images[row].transpose(1, 2, 0) if len(images[row]) == 3 else images[row][0]
+        axes[0].imshow(pixels, cmap="gray", vmin=0, vmax=255)
+        axes[0].set_ylabel(names[row], fontsize=7)
+        for axis, (name, shown) in zip(axes[1:], columns.items(), strict=True):
+            values = shown[row].float().cpu().numpy()
+            axis.imshow(values, **colours(values, signed=True))
+            if row == 0:
+                axis.set_title(name.replace("_", "\n", 1).replace("_", " "), fontsize=8)
+        for axis in axes:
+            axis.set(xticks=[], yticks=[])
+    figure.suptitle(title, x=0.005, ha="left", fontsize=10, fontweight="bold")
+    plt.close(figure)
+    return figure
+
+
+def show_photograph(
+    square: NDArray[np.uint8],
+    pixels: NDArray[np.uint8],
+    maps: Tensor,
+    chances: Tensor,
+    names: Sequence[str],
+    *,
+    title: str,
+) -> "Figure":
+    """An image (S x S x 3), what the network sees of it (C x H x W), and its maps K x h x w on one scale.
+
+    The ten likeliest classes are shown, in their usual order, with their probabilities `chances` [K]; the first of them
+    is framed.
+    """
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=(9.6, 4.2))
+    grid = figure.add_gridspec(2, 8, width_ratios=(1.9, 0.15, 1, 1, 1, 1, 1, 0.12), wspace=0.12, hspace=0.3)
+    figure.subplots_adjust(left=0.01, right=0.94, bottom=0.04, top=0.82)
+    left = [figure.add_subplot(grid[row, 0]) for row in (0, 1)]
+    seen = pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0]
+    for axis, image, name in zip(
+        left, (square, seen), ("the image", f"as the network sees it: {seen.shape[0]} pixels"), strict=True
+    ):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axis.set_title(name, fontsize=9)
+    shown = chances.topk(min(10, len(names))).indices.sort().values.tolist()
+    values = maps[shown].float().cpu()
+    axes = [figure.add_subplot(grid[i // 5, 2 + i % 5]) for i in range(len(shown))]
+    for axis, k, one in zip(axes, shown, values.numpy(), strict=True):
+        drawn = axis.imshow(one, **colours(values.numpy(), bool((values < 0).any())))
+        axis.set_title(f"{_short(names[k])}\n{chances[k]:.1%}", fontsize=9)
+        if k == int(chances.argmax()):
+            axis.title.set_fontweight("bold")
+            axis.spines[:].set(color=TRUE, linewidth=2.5)
+    for axis in (*left, *axes):
+        axis.set(xticks=[], yticks=[])
+    figure.colorbar(drawn, cax=figure.add_subplot(grid[:, 7])).set_label("map value", fontsize=9)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    plt.close(figure)
+    return figure
+
+
+def colours(values: NDArray[np.float32], signed: bool) -> dict[str, Any]:
+    """Colours and range for all maps of one image: from 0 up, or diverging around 0 where there are negative values."""
+    top = max(float(np.nanmax(np.abs(values), initial=0.0)), 1e-12)
+    return {"cmap": "PuOr_r" if signed else "viridis", "vmin": -top if signed else 0, "vmax": top}
+
+
 def visible(maps: Tensor, reading: Reading | None) -> Tensor:
     """R x K x h x w maps with NaN in the cells that the reading leaves out; a map that is all ties shows nothing."""
     if reading is None:
@@ -94,8 +187,7 @@ def _draw_row(
 ) -> None:
     pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
     axes[0].imshow(pixels, cmap="gray", vmin=0, vmax=255)
-    top = max(float(np.nanmax(np.abs(maps), initial=0.0)), 1e-12)
-    scale: dict[str, Any] = {"cmap": "PuOr_r" if signed else "viridis", "vmin": -top if signed else 0, "vmax": top}
+    scale = colours(maps, signed)
     frame = (-0.5, image.shape[2] - 0.5, image.shape[1] - 0.5, -0.5)
     for axis, values in zip(axes[1:], maps, strict=True):
         if overlay:

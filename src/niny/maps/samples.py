@@ -78,3 +78,8 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 def only(values: Tensor, where: Tensor) -> Tensor:
     """`values` as floats with NaN wherever `where` is false: the sample of a subset of the same items."""
     return values.double().masked_fill(~where, math.nan)
+
+
+def padded(values: Tensor, count: int) -> Tensor:
+    """`values` of the first items as a sample of `count` items, NaN for the rest."""
+    return torch.cat([values, values.new_full((count - len(values), *values.shape[1:]), math.nan)])

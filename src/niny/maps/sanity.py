@@ -7,15 +7,18 @@ back with either sign, so the mean of the absolute values stands beside the mean
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from niny.maps.forward import class_maps
+from niny.maps.views import raw
 from niny.models import Network
 from niny.models.network import WEIGHTED, fan_in
+
+View = Callable[[Tensor], Tensor]
 
 RADIUS = 0.02  # of the change in max-sensitivity, in units of the preprocessed image
 CHANGES = 10
@@ -45,12 +48,12 @@ def _redraw(layer: nn.Module, generator: torch.Generator) -> None:
         bias.zero_()
 
 
-def own_maps(net: Network, images: Tensor, targets: Tensor) -> Tensor:
-    """The class maps of `targets` alone: N x h x w."""
-    return class_maps(net, images)[torch.arange(len(images), device=images.device), targets]
+def own_maps(net: Network, images: Tensor, targets: Tensor, read: View = raw) -> Tensor:
+    """The class maps of `targets` alone, in one reading: N x h x w."""
+    return read(class_maps(net, images))[torch.arange(len(images), device=images.device), targets]
 
 
-def max_sensitivity(net: Network, images: Tensor, targets: Tensor, seed: int) -> Tensor:
+def max_sensitivity(net: Network, images: Tensor, targets: Tensor, seed: int, read: View = raw) -> Tensor:
     """The largest relative change of the targets' maps under small random changes of the image (captum), N values.
 
     A map that never changes is perfect here: read it beside a score of what the map says.
@@ -58,7 +61,7 @@ def max_sensitivity(net: Network, images: Tensor, targets: Tensor, seed: int) ->
     from captum.metrics import sensitivity_max
 
     def explain(changed: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (own_maps(net, changed[0], targets.repeat_interleave(len(changed[0]) // len(targets))),)
+        return (own_maps(net, changed[0], targets.repeat_interleave(len(changed[0]) // len(targets)), read),)
 
     with torch.random.fork_rng(devices=[]):  # captum draws from the global generator
         torch.manual_seed(seed)
@@ -66,15 +69,20 @@ def max_sensitivity(net: Network, images: Tensor, targets: Tensor, seed: int) ->
     return found
 
 
-def infidelity(net: Network, images: Tensor, targets: Tensor, maps: Tensor, seed: int) -> Tensor:
-    """How badly N x h x w `maps` foretell what the logit loses when a patch goes: captum's infidelity, N values.
+def infidelity(
+    net: Network, images: Tensor, targets: Tensor, maps: Mapping[str, Tensor], seed: int
+) -> dict[str, Tensor]:
+    """How badly N x h x w maps foretell what the logit loses when a patch goes: captum's infidelity, N values for each.
 
-    A patch of a quarter of the side, at random, becomes zero (the mean of the data). The map is scaled to fit best, and
+    A patch of a quarter of the side, at random, becomes zero (the mean of the data). A map is scaled to fit best, and
     the remaining squared error divided by the squared change: 0 is perfect, 1 is a map that foretells nothing.
     """
-    spread = F.interpolate(maps[:, None].float(), images.shape[2:]).expand_as(images)
-    change = _squared_error(net, images, targets, torch.zeros_like(spread), seed, scaled=False)
-    return _squared_error(net, images, targets, spread, seed, scaled=True) / change
+    change = _squared_error(net, images, targets, torch.zeros_like(images, dtype=torch.float32), seed, scaled=False)
+    found = {}
+    for name, values in maps.items():
+        spread = F.interpolate(values[:, None].float(), images.shape[2:]).expand_as(images)
+        found[name] = _squared_error(net, images, targets, spread, seed, scaled=True) / change
+    return found
 
 
 @torch.no_grad()

@@ -1,25 +1,28 @@
 """All scalar scores of one network's class maps, under the names that claims.yaml and the report use.
 
 A name is `metric.reading[.subset or null]`: `gridpg3_mass.centred`, `claim1_rate.raw.wrong`, `gridpg3_hit.raw.animals`,
-`gridpg3_mass.raw.untrained`. Readings are those of `niny.maps.views`; a null in the place of a reading (`uniform`,
-`centre`) is a map that knows nothing of the network. Shares, hits and masses lie between 0 and 1; the rise of the
+`gridpg3_mass.raw.untrained`. Readings are those of `niny.maps.views`. Nulls after a reading are the same score of
+another image's maps (`other_image`) and of the network before training (`untrained`); nulls in the place of a reading
+are maps that know nothing (`uniform`, `random`, `centre`). The same network trained on permuted labels is a null too:
+an experiment of its own, whose record has the same names. Shares, hits and masses lie between 0 and 1; the rise of the
 error under shifts is in per cent points. Nothing is chosen by confidence: grids are drawn from all images given, and
 the subsets (`correct`, `wrong`, `confident`, by what the network says of an image alone) are of the cells of these.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from niny.maps import canvases, figure4, grids, nulls
-from niny.maps.faithfulness import insertion
+from niny.maps.concentration import entropy, gini
+from niny.maps.faithfulness import deletion, insertion
 from niny.maps.forward import class_maps, decide, head_kind, logits, untrained, why_no_grids, why_no_maps
 from niny.maps.heads import orders_of, values_of
-from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, rates, score
-from niny.maps.translation import equivariance, error_rise
-from niny.maps.views import ORDERS, VIEWS
+from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, padded, rates, score
+from niny.maps.translation import equivariance, error_rise, shifted_maps
 from niny.models import Network
 from niny.training.device import Compute, choose_compute
 from niny.training.seeds import derive
@@ -30,10 +33,12 @@ GROUPS = {
 }
 SIDES = (2, 3)
 SURE = 0.99  # probability of the class from which an image counts as confident, as Rao et al. choose theirs
-OF_MAPS = ("claim1_rate", "equivariance", "insertion", "top10_share")  # scores that need class maps,
-OF_CANVASES = ("focus", "gridpg", "place")  # and those that need maps of larger images
+OF_MAPS = ("claim1_rate", "deletion", "entropy", "equivariance", "gini", "insertion", "top10_share")  # need class maps,
+OF_CANVASES = ("focus", "gridpg", "place")  # and these need maps of larger images
 COMPLETENESS_IMAGES = 200
-UNTRAINED_GRIDS = 100  # the null needs less certainty than the score
+NULL_IMAGES = 1000  # on which the nulls of figure 4 are measured; the untrained network on a fifth of them
+
+Measure = Callable[[Tensor, Tensor], Mapping[str, Tensor]]  # values and order of the first n items -> n values of each
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,11 @@ class Subject:
     labels: Tensor
     names: Sequence[str]
     seed: int
+
+    @cached_property
+    def blank(self) -> Network:
+        """The same network before training."""
+        return untrained(self.net, self.draw("untrained"))
 
     def some(self, count: int) -> Tensor:
         """Indices of `count` images, the same ones for every network."""
@@ -63,39 +73,35 @@ def score_network(
     names: Sequence[str],
     seed: int,
     grids: int = 500,
-    shifted: int = 1000,
-    inserted: int = 100,
-    placed: int = 100,
     compute: Compute | None = None,
 ) -> Scores:
     """Score `net` on preprocessed test images N x C x H x W with labels N, on the network's device.
 
-    `names` are those of the classes. `grids` of each kind are drawn; `shifted`, `inserted` and `placed` say on how many
-    images, chosen by `seed` like all else, translation, insertion and detection are measured; `compute` is the
-    precision, float32 unless given. Returns {name: {value, interval, n}}; scores that a network cannot have are absent,
-    `skipped` says why.
+    `names` are those of the classes. `grids` of each kind are drawn; translation is measured on twice as many images,
+    insertion, deletion and detection on a fifth, all chosen by `seed` alone. `compute` is the precision, float32 unless
+    given. Returns {name: {value, interval, n}}; scores that a network cannot have are absent, `skipped` says why.
     """
     subject = Subject(net, images, labels, names, seed)
     with (compute or choose_compute(images.device.type, "float32")).autocast():
-        found = translation_scores(subject, shifted)
         if why_no_maps(net):
-            return found
+            return translation_scores(subject, None, 2 * grids)
         maps = class_maps(net, images)
         said = decide(net, maps)
+        found = translation_scores(subject, said.argmax(1), 2 * grids)
         found |= figure4_scores(subject, maps, said)
-        found |= insertion_scores(subject, maps, said.argmax(1), inserted)
-        found |= equivariance_scores(subject, 2 * inserted)
+        found |= faithfulness_scores(subject, maps, said, max(1, grids // 5))
+        found |= equivariance_scores(subject, maps, max(1, grids // 3))
         if why_no_grids(net) is None:
-            found |= dense_scores(subject, said, grids, placed)
+            found |= dense_scores(subject, said, grids)
     return found
 
 
-def dense_scores(subject: Subject, said: Tensor, grids: int, placed: int) -> Scores:
+def dense_scores(subject: Subject, said: Tensor, count: int) -> Scores:
     """All scores that need maps of canvases larger than an image."""
-    found = focus_scores(subject, grids) | place_scores(subject, placed)
+    found = focus_scores(subject, count) | place_scores(subject, max(1, count // 5))
     for side in SIDES:
         if len(subject.labels.unique()) >= side**2:
-            found |= grid_scores(subject, said, side, grids)
+            found |= grid_scores(subject, said, side, count)
     return found
 
 
@@ -107,20 +113,60 @@ def skipped(net: Network) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if reason}
 
 
+def with_nulls(
+    net: Network, maps: Tensor, others: Tensor, blank: Tensor, seed: int, side: int = 1, centres: int = 1
+) -> Iterator[tuple[str, str, Tensor, Tensor]]:
+    """(reading, null, values, order) of `maps` in every reading, and then of every null that stands beside them.
+
+    `others` are maps of the first items, for the nulls that are made of them: each item gets the maps of the item
+    before it. `blank` are those of the first items by an untrained network. All are of canvases `side` images wide,
+    that have a middle in each of `centres` x `centres` parts.
+    """
+    values, orders = values_of(net, side), orders_of(net, side)
+    for null, shown in (("", maps), (".other_image", others.roll(1, 0)), (".untrained", blank)):
+        for view, read in values.items():
+            yield view, null, read(shown), orders[view](shown)
+    for name, shown in nulls.plain(others, centres, seed).items():
+        yield name, "", shown, shown
+
+
+def sampled(
+    variants: Iterator[tuple[str, str, Tensor, Tensor]], measure: Measure, count: int, kind: str = ""
+) -> dict[str, Tensor]:
+    """`metric.reading[.kind][.null]` of all `variants`, `count` values each, NaN for items that a null leaves out."""
+    return {
+        f"{metric}.{reading}{kind}{null}": padded(found, count)
+        for reading, null, values, order in variants
+        for metric, found in measure(values, order).items()
+    }
+
+
 def figure4_scores(subject: Subject, maps: Tensor, said: Tensor) -> Scores:
-    """Completeness, claim 1 and the top tenth, for all, correct and wrong images, claim 1 also by class."""
-    labels, correct = subject.labels, said.argmax(1) == subject.labels
-    subsets = {"": labels >= 0, ".correct": correct, ".wrong": ~correct}
+    """Completeness, claim 1, the top tenth and concentration for all, correct and wrong images, claim 1 by class."""
+    labels, correct, count = subject.labels, said.argmax(1) == subject.labels, len(maps)
+    subsets = {".correct": correct, ".wrong": ~correct}
     classes = {f".{name}": labels == k for k, name in enumerate(subject.names)}
-    chance = score(1 / maps.shape[1])
-    found = {"claim1_rate.uniform": chance, "top10_share.uniform": chance} | completeness(subject)
-    tops: dict[str, Tensor] = {}
-    for view, order in orders_of(subject.net).items():
-        seen = order(maps)
-        hits, share = figure4.holds_largest(seen, labels), figure4.share_of_top(seen, labels)
-        found |= rates({f"claim1_rate.{view}{name}": only(hits, where) for name, where in (subsets | classes).items()})
-        tops |= {f"top10_share.{view}{name}": only(share, where) for name, where in subsets.items()}
-    return found | bootstrap(tops, subject.draw("top10"))
+    others = maps[:NULL_IMAGES]
+    blank = class_maps(subject.blank, subject.images[: max(1, len(others) // 5)])
+    variants = with_nulls(subject.net, maps, others, blank, subject.draw("noise"))
+    samples = sampled(variants, lambda values, order: of_figure4(values, order, labels[: len(values)]), count)
+    for name in [f"{metric}.{view}" for metric in ("claim1_rate", "top10_share") for view in values_of(subject.net)]:
+        chosen = subsets | classes if name.startswith("claim1") else subsets
+        samples |= {f"{name}{suffix}": only(samples[name], where) for suffix, where in chosen.items()}
+    own = tuple(f"claim1_rate.{view}" for view in values_of(subject.net))  # the plain maps' hits are shares, all alike
+    hits = {name: samples.pop(name) for name in [*samples] if name.startswith(own)}
+    return completeness(subject) | rates(hits) | bootstrap(samples, subject.draw("top10"))
+
+
+def of_figure4(values: Tensor, order: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """What is asked of each image's maps N x K x h x w in one reading, and how concentrated the true class's map is."""
+    own = values[torch.arange(len(labels), device=labels.device), labels]
+    return {
+        "claim1_rate": figure4.holds_largest(order, labels),
+        "top10_share": figure4.share_of_top(order, labels),
+        "entropy": entropy(own),
+        "gini": gini(own),
+    }
 
 
 def completeness(subject: Subject) -> Scores:
@@ -133,65 +179,83 @@ def completeness(subject: Subject) -> Scores:
     return {"completeness_error": score(error, None, len(some))}
 
 
-def translation_scores(subject: Subject, count: int) -> Scores:
-    """How many points of error a shift by 4 pixels costs."""
+def translation_scores(subject: Subject, predicted: Tensor | None, count: int) -> Scores:
+    """How many points of error a shift by 4 pixels costs; `predicted` N where it is known already."""
     few = subject.some(count)
-    rise = error_rise(subject.net, subject.images[few], subject.labels[few], 4)
+    images, labels = subject.images[few], subject.labels[few]
+    before = logits(subject.net, images).argmax(1) if predicted is None else predicted[few]
+    rise = error_rise(subject.net, images, labels, before, 4)
     return bootstrap({"translation_rise_4px": rise}, subject.draw("translation"))
 
 
-def equivariance_scores(subject: Subject, count: int) -> Scores:
-    """Correlation of maps before and after a shift of one cell, and its null without undoing the shift."""
+def equivariance_scores(subject: Subject, maps: Tensor, count: int) -> Scores:
+    """Correlation of the true class's map with that of the image moved by one cell, the shift undone, and its nulls.
+
+    `unaligned` is the correlation without undoing the shift: what is left of it where maps stay in their place.
+    """
     few = subject.some(count)
-    aligned, unaligned = equivariance(subject.net, subject.images[few], subject.labels[few])
-    samples = {"equivariance.raw": aligned, "equivariance.raw.unaligned": unaligned}
+    before, labels = maps[few], subject.labels[few]
+    after = shifted_maps(subject.net, subject.images[few], before.shape[-1])
+    rows = max(1, count // 5)
+    blank = class_maps(subject.blank, subject.images[few[:rows]])
+    blank_after = shifted_maps(subject.blank, subject.images[few[:rows]], before.shape[-1])
+    samples: dict[str, Tensor] = {}
+    for view, read in values_of(subject.net).items():
+        stem, moved = f"equivariance.{view}", [read(some) for some in after]
+        samples[stem], samples[f"{stem}.unaligned"] = equivariance(read(before), moved, labels)
+        samples[f"{stem}.other_image"] = equivariance(read(before).roll(1, 0), moved, labels)[0]
+        alone = equivariance(read(blank), [read(some) for some in blank_after], labels[:rows])[0]
+        samples[f"{stem}.untrained"] = padded(alone, len(few))
+    plain = [nulls.plain(before, 1, subject.draw("noise", i)) for i in range(1 + len(after))]
+    for name in ("random", "centre"):  # a map of one value correlates with nothing
+        shown = [maps[name] for maps in plain]
+        samples[f"equivariance.{name}"] = equivariance(shown[0], shown[1:], labels)[0]
     return bootstrap(samples, subject.draw("equivariance"))
 
 
-def insertion_scores(subject: Subject, maps: Tensor, predicted: Tensor, count: int) -> Scores:
-    """Insertion areas of each reading of the predicted class's map, of the nulls, and the gains over them."""
+def faithfulness_scores(subject: Subject, maps: Tensor, said: Tensor, count: int) -> Scores:
+    """Insertion and deletion areas of the predicted class's map in each reading, of the nulls, and the gains over them.
+
+    A gain is what the order of the map is worth beyond another image's map or the centre: area less area for
+    insertion, the other way round for deletion. A map of one value restores pixels at random, so `random` is both.
+    """
     few = subject.some(count)
-    images, maps, predicted = subject.images[few].float(), maps[few], predicted[few]
-    place = torch.arange(len(few), device=few.device)
-
-    def area(order: Tensor) -> Tensor:
-        return insertion(subject.net, images, predicted, order, subject.draw("ties"))
-
-    own = {view: order(maps)[place, predicted] for view, order in orders_of(subject.net).items()}
-    centre = area(nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(own["raw"]))
-    other = area(own["raw"].roll(1, 0))  # each image in the order of the image before it, for what that one shows
-    samples = {"insertion_area.centre": centre, "insertion_area.other_image": other}
-    for view, order in own.items():
-        ours = area(order)
-        gains = {f"insertion_gain_centre.{view}": ours - centre, f"insertion_gain_other.{view}": ours - other}
-        samples |= gains | {f"insertion_area.{view}": ours}
+    images, maps, said = subject.images[few].float(), maps[few], said[few]
+    predicted, place = said.argmax(1), torch.arange(len(few), device=few.device)
+    orders = {view: order(maps)[place, predicted] for view, order in orders_of(subject.net).items()}
+    own = list(orders)
+    blank = class_maps(subject.blank, images)[place, predicted]
+    orders |= {"raw.other_image": orders["raw"].roll(1, 0), "raw.untrained": blank}
+    plain = nulls.plain(orders["raw"][:, None], 1, subject.draw("noise"))
+    orders |= {name: plain[name][:, 0] for name in ("random", "centre")}
+    samples: dict[str, Tensor] = {}
+    for metric, area, sign in (("insertion", insertion, 1), ("deletion", deletion, -1)):
+        areas = area(subject.net, images, predicted, orders, subject.draw("ties"))
+        samples |= {f"{metric}_area.{name}": found for name, found in areas.items()}
+        for null, of in (("other", "raw.other_image"), ("centre", "centre")):
+            samples |= {f"{metric}_gain_{null}.{view}": sign * (areas[view] - areas[of]) for view in own}
     return bootstrap(samples, subject.draw("insertion"))
 
 
 def grid_scores(subject: Subject, said: Tensor, side: int, count: int) -> Scores:
     """The grid pointing game on `count` grids: mass and hit of every reading, by subset, beside their nulls."""
     index = grids.sample_grids(subject.labels, side, count, subject.draw("grids", side)).to(subject.labels.device)
-    classes = subject.labels[index]
-    correct = said.argmax(1) == subject.labels
+    classes, correct = subject.labels[index], said.argmax(1) == subject.labels
     sure = correct & (said.softmax(1).amax(1) >= SURE)
-    subsets = {"": classes >= 0, ".correct": correct[index], ".wrong": ~correct[index], ".confident": sure[index]}
+    subsets = {".correct": correct[index], ".wrong": ~correct[index], ".confident": sure[index]}
     subsets |= groups(classes, subject.names)
-    maps = grid_maps(subject.net, subject.images, index)
-    blank = grid_maps(untrained(subject.net, subject.draw("untrained")), subject.images, index[:UNTRAINED_GRIDS])
-    samples: dict[str, Tensor] = {}
-    readings = {"mass": values_of(subject.net, side), "hit": orders_of(subject.net, side)}
-    for metric, measure in (("mass", grids.mass), ("hit", grids.hit)):
-        stem = f"gridpg{side}_{metric}"
-        for view, read in readings[metric].items():
-            values = measure(read(maps), classes, side)
-            samples |= {f"{stem}.{view}{name}": only(values, where) for name, where in subsets.items()}
-            samples[f"{stem}.{view}.other_image"] = measure(read(maps).roll(1, 0), classes, side)
-            samples[f"{stem}.{view}.untrained"] = _padded(measure(read(blank), classes[: len(blank)], side), count)
-        for null, order in null_maps(maps, side, subject.draw("noise")).items():
-            samples[f"{stem}.{null}"] = measure(order, classes, side)
-    medians = {f"gridpg{side}_mass_median.{view}": samples[f"gridpg{side}_mass.{view}"] for view in readings["mass"]}
-    found = bootstrap(samples, subject.draw("gridpg", side)) | bootstrap_median(medians, subject.draw("gridpg", side))
-    return found | {f"gridpg{side}_{metric}.uniform": score(1 / side**2) for metric in ("mass", "hit")}
+    maps, blank = trained_and_blank(subject, index)
+
+    def measure(values: Tensor, order: Tensor) -> dict[str, Tensor]:
+        of = classes[: len(values)]
+        return {f"gridpg{side}_mass": grids.mass(values, of, side), f"gridpg{side}_hit": grids.hit(order, of, side)}
+
+    samples = sampled(with_nulls(subject.net, maps, maps, blank, subject.draw("noise"), side, side), measure, count)
+    readings = list(values_of(subject.net))
+    for name in [f"gridpg{side}_{metric}.{view}" for metric in ("mass", "hit") for view in readings]:
+        samples |= {f"{name}{suffix}": only(samples[name], where) for suffix, where in subsets.items()}
+    medians = {f"gridpg{side}_mass_median.{view}": samples[f"gridpg{side}_mass.{view}"] for view in readings}
+    return bootstrap(samples, subject.draw("gridpg", side)) | bootstrap_median(medians, subject.draw("gridpg", side))
 
 
 def focus_scores(subject: Subject, count: int) -> Scores:
@@ -199,44 +263,46 @@ def focus_scores(subject: Subject, count: int) -> Scores:
     index, asked = (
         t.to(subject.labels.device) for t in grids.sample_mosaics(subject.labels, count, subject.draw("focus"))
     )
-    maps, classes = grid_maps(subject.net, subject.images, index), subject.labels[index]
-    random = null_maps(maps, 2, subject.draw("noise"))["random"]
-    samples = {
-        f"focus.{view}": grids.focus(read(maps), classes, asked) for view, read in values_of(subject.net, 2).items()
-    }
-    samples["focus.random"] = grids.focus(random, classes, asked)
-    return bootstrap(samples, subject.draw("focus")) | {"focus.uniform": score(1 / 2)}
+    maps, blank = trained_and_blank(subject, index)
+
+    def measure(values: Tensor, _: Tensor) -> dict[str, Tensor]:
+        return {"focus": grids.focus(values, subject.labels[index][: len(values)], asked[: len(values)])}
+
+    samples = sampled(with_nulls(subject.net, maps, maps, blank, subject.draw("noise"), 2, 2), measure, count)
+    return bootstrap(samples, subject.draw("focus"))
 
 
 def place_scores(subject: Subject, count: int) -> Scores:
-    """Place and detect, on every kind of canvas; its nulls are a Gaussian at the canvas's centre and noise."""
+    """Place and detect, on every kind of canvas."""
     chosen, side = subject.some(count), subject.images.shape[-1]
     corners = canvases.places(len(chosen), side, subject.draw("places"))
-    place = torch.arange(len(chosen), device=chosen.device)
+    labels = subject.labels[chosen]
+
+    def measure(values: Tensor, order: Tensor) -> dict[str, Tensor]:
+        own = torch.arange(len(values), device=labels.device), labels[: len(values)]
+        found = canvases.detect(values[own], order[own], corners[: len(values)], side)
+        return {f"place_{metric}": value for metric, value in found.items()}
+
     samples: dict[str, Tensor] = {}
     for kind in canvases.KINDS:
         canvas = canvases.canvases(kind, subject.images, subject.labels, chosen, corners, subject.draw("canvas"))
-        maps = class_maps(subject.net, canvas)
-        own = {view: (read(maps), ORDERS[view](maps)) for view, read in VIEWS.items()}
-        own |= {null: (order, order) for null, order in null_maps(maps, 1, subject.draw("noise")).items()}
-        for name, pair in own.items():
-            marked, order = (of[place, subject.labels[chosen]] for of in pair)
-            values = canvases.detect(marked, order, corners, side)
-            samples |= {f"place_{metric}.{name}.{kind}": value for metric, value in values.items()}
+        maps, blank = class_maps(subject.net, canvas), class_maps(subject.blank, canvas[: max(1, count // 5)])
+        variants = with_nulls(subject.net, maps, maps, blank, subject.draw("noise"), canvases.SIDE)
+        samples |= sampled(variants, measure, len(chosen), f".{kind}")
+        del samples[f"place_iou.uniform.{kind}"]  # no window is the best one
     return bootstrap(samples, subject.draw("place"))
+
+
+def trained_and_blank(subject: Subject, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Class maps of the grids of images that `index` [G, n²] names, G x K x nh x nw, and untrained ones of a fifth."""
+    few = index[: max(1, len(index) // 5)]
+    return grid_maps(subject.net, subject.images, index), grid_maps(subject.blank, subject.images, few)
 
 
 def grid_maps(net: Network, images: Tensor, index: Tensor) -> Tensor:
     """Class maps of the grids of images that `index` [G, n²] names: G x K x nh x nw."""
     parts = [grids.assemble(images[part]) for part in index.split(50)]
     return torch.cat([class_maps(net, part) for part in parts])
-
-
-def null_maps(maps: Tensor, side: int, seed: int) -> Mapping[str, Tensor]:
-    """Maps of the same shape that know nothing: a Gaussian at the centre of every image of the grid, and noise."""
-    cell = nulls.centre(maps.shape[2] // side, maps.shape[3] // side).to(maps.device)
-    random = nulls.noise(tuple(maps.shape), seed).to(maps.device)
-    return {"centre": cell.repeat(side, side).expand_as(maps), "random": random}
 
 
 def groups(classes: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
@@ -247,7 +313,3 @@ def groups(classes: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
         f".{group}": torch.isin(classes, torch.tensor([names.index(m) for m in members], device=classes.device))
         for group, members in GROUPS.items()
     }
-
-
-def _padded(values: Tensor, count: int) -> Tensor:
-    return torch.cat([values, values.new_full((count - len(values), *values.shape[1:]), torch.nan)])

@@ -4,6 +4,8 @@ The paper gives no number. Images move up, down, left and right by whole pixels;
 the preprocessed data, as in the authors' augmentation.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,29 +21,37 @@ def shift(images: Tensor, down: int, right: int) -> Tensor:
     return F.pad(images, (right, -right, down, -down))
 
 
-def error_rise(net: Network, images: Tensor, labels: Tensor, pixels: int) -> Tensor:
-    """By image, errors on the four shifted versions less errors on the image itself, in per cent: N values."""
-    wrong = [_wrong(net, shift(images, pixels * down, pixels * right), labels) for down, right in DIRECTIONS]
-    return 100 * (torch.stack(wrong).mean(0) - _wrong(net, images, labels))
+def error_rise(net: Network, images: Tensor, labels: Tensor, before: Tensor, pixels: int) -> Tensor:
+    """By image, errors on the four shifted versions less errors on the image itself, in per cent: N values.
+
+    `before` is the class that the network sees in each image as it is.
+    """
+    wrong = [
+        (logits(net, shift(images, pixels * down, pixels * right)).argmax(1) != labels).double()
+        for down, right in DIRECTIONS
+    ]
+    return 100 * (torch.stack(wrong).mean(0) - (before != labels).double())
 
 
-def _wrong(net: Network, images: Tensor, labels: Tensor) -> Tensor:
-    return (logits(net, images).argmax(1) != labels).double()
+def shifted_maps(net: Network, images: Tensor, cells: int) -> list[Tensor]:
+    """The class maps, of `cells` a side, of images moved by one cell in each of the four directions."""
+    cell = images.shape[-1] // cells
+    return [class_maps(net, shift(images, cell * down, cell * right)) for down, right in DIRECTIONS]
 
 
-def equivariance(net: Network, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def equivariance(before: Tensor, after: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor]:
     """Pearson correlation of the true class's map with that of the image moved by one cell, N values each.
 
-    First with the same content under both (the shift undone), then place by place; the mean over the four directions.
-    Only cells that stay in the image are compared. NaN where a map is constant.
+    Maps N x K x H x W of the images, and of the images moved in each direction. First with the same content under both
+    (the shift undone), then place by place; the mean over the four directions. Only cells that stay in the image are
+    compared. NaN where a map is constant.
     """
-    before = _own(class_maps(net, images), labels)
-    cell = images.shape[-1] // before.shape[-1]
+    still = _own(before, labels)
     aligned, unaligned = [], []
-    for down, right in DIRECTIONS:
-        after = _kept(_own(class_maps(net, shift(images, cell * down, cell * right)), labels), down, right)
-        aligned.append(correlation(after, _kept(before, -down, -right)))
-        unaligned.append(correlation(after, _kept(before, down, right)))
+    for moved, (down, right) in zip(after, DIRECTIONS, strict=True):
+        there = _kept(_own(moved, labels), down, right)
+        aligned.append(correlation(there, _kept(still, -down, -right)))
+        unaligned.append(correlation(there, _kept(still, down, right)))
     return torch.stack(aligned).mean(0), torch.stack(unaligned).mean(0)
 
 

@@ -16,6 +16,7 @@ from niny.config import Params
 from niny.evaluation.rules import PredictionInterval
 from niny.evaluation.statistics import Interval, paired, wilson
 from niny.files import write_json, write_text
+from niny.maps.records import is_null, nulls_of
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
 from niny.report.study import REFERENCE, Study, load_study
 
@@ -194,23 +195,33 @@ def with_wilson(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores_table(study: Study) -> pd.DataFrame:
-    """A line for each score of the class maps, a column for each experiment that has any."""
+    """A line for each score of the class maps, a column for each experiment that has any; nulls behind their scores."""
     scored = {e.name: study.result(e.name).maps for e in study.experiments if study.result(e.name).maps}
-    names = sorted({name for scores in scored.values() for name in scores})
+    names = sorted({name for scores in scored.values() for name in scores if not is_null(name)})
+    permuted = {e.dataset: scored[e.name] for e in study.experiments if e.labels == "permuted" and e.name in scored}
     return pd.DataFrame(
         [
-            {"Score": name} | {experiment: _score(scores, name) for experiment, scores in scored.items()}
+            {"Score": name}
+            | {
+                experiment: _score(scores, name, permuted.get(study.params.experiments[experiment].dataset, {}))
+                for experiment, scores in scored.items()
+            }
             for name in names
         ],
         columns=["Score", *scored],
     )
 
 
-def _score(scores: Any, name: str) -> str:
+def _score(scores: Any, name: str, permuted: Any) -> str:
     if name not in scores:
         return "not measured"
     value, interval = number(scores[name].value), scores[name].interval
-    return value if interval is None else f"{value} ({' to '.join(map(number, interval))})"
+    text = value if interval is None else f"{value} ({' to '.join(map(number, interval))})"
+    nulls = nulls_of(scores, name)
+    if nulls and name in permuted and scores is not permuted:
+        nulls["permuted_labels"] = permuted[name]
+    told = ", ".join(f"{null.replace('_', ' ')} {number(of.value)}" for null, of in nulls.items())
+    return f"{text}\nnulls: {told}" if told else text
 
 
 def choices_table(study: Study) -> pd.DataFrame:

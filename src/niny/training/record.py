@@ -2,10 +2,11 @@
 
     metrics.json      final errors, parameters, FLOPs, images/s, wall time, energy, collapsed attempts, what was trained
     history.csv       a line an epoch: lr, train loss, errors with and without masks, share of live outputs, seconds,
-                      joules where they can be read
+                      joules where they can be read, and what the class maps of 64 fixed test images say
     predictions.npz   predicted and true class of every test image, for paired tests
     environment.json  hardware, versions, commit, command, seeds
     weights.safetensors   float16, kept for seed 0
+    maps.json         scores of the class maps, for the other seeds
 
 metrics.json is written last: a folder without it is no record.
 """
@@ -27,6 +28,7 @@ import torch
 from niny.config import Run
 from niny.errors import NinyError
 from niny.files import replacing, write_json, write_text
+from niny.training import snapshots
 from niny.training.device import Compute
 
 PACKAGE = Path(__file__).parents[1]
@@ -40,6 +42,7 @@ COLUMNS = (
     "live_share",
     "seconds",
     "energy_joules",
+    *snapshots.COLUMNS,
 )
 
 

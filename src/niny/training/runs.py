@@ -24,6 +24,7 @@ from niny.data.preprocess import fitted
 from niny.data.sets import load
 from niny.errors import NinyError
 from niny.files import remove_parts, write_json
+from niny.maps.records import OF_ONE_SEED
 from niny.models import Network, build, initialise, parameter_count
 from niny.models.weights import load_weights, save_weights
 from niny.training import record
@@ -33,7 +34,9 @@ from niny.training.energy import Meter, open_meter
 from niny.training.lock import claim
 from niny.training.loop import Clock, TrainingData, evaluate, live_share, train_epoch
 from niny.training.optimiser import make_optimiser
+from niny.training.permuted import with_labels_of
 from niny.training.seeds import Seeds
+from niny.training.snapshots import keep_scores, look_at_maps
 from niny.training.update import Update, make_update
 
 ATTEMPTS = 3
@@ -131,6 +134,7 @@ def train_seed(
     Whoever calls it has claimed the seed.
     """
     collapsed: list[dict[str, Any]] = []
+    data = with_labels_of(run, data)
     for attempt in range(ATTEMPTS):
         trained = train_attempt(run, Seeds(run.root_seed, seed, attempt), data, root, compute, say, until)
         if not trained.dead:
@@ -214,6 +218,7 @@ def one_epoch(
         probe = slice(run.scale.probe_images)
         row["train_error"] = evaluate(net, data.train_images[probe], data.train_labels[probe], compute).error
         row["test_error"] = evaluate(net, data.test_images, data.test_labels, compute).error
+        row |= look_at_maps(net, data, run, compute)
     return row
 
 
@@ -289,7 +294,7 @@ def write_record(
         "test_images": len(labels),
         "train_images": len(data.train_labels),
         "epochs": len(trained.history),
-        "collapsed": trained.dead or final.error > chance - 1,
+        "collapsed": trained.dead or (final.error > chance - 1 and run.experiment.labels == "true"),
         "collapsed_attempts": collapsed,
         "parameters": parameter_count(trained.net),
         "forward_flops_per_image": forward_flops(trained.net, images[:1]),
@@ -301,6 +306,8 @@ def write_record(
     }
     if seed == 0:
         metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact(compute))
+    else:
+        keep_scores(folder / OF_ONE_SEED, trained.net, data, run, compute)
     record.write_history(folder / "history.csv", trained.history)
     record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
     command = f"niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}"

@@ -1,0 +1,152 @@
+"""Charts of map scores: each score with its interval beside its nulls, and how scores change while a network learns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from niny.maps.records import NULLS, nulls_of
+from niny.maps.samples import Scores
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN, PINK, GREY, PALE = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#5b6570", "#d5dbe1"
+MARKS = {
+    "uniform": "|",
+    "random": "x",
+    "centre": "o",
+    "other_image": "s",
+    "unaligned": "v",
+    "untrained": "^",
+}
+
+# Medians of 4,500 scores each on CIFAR-10 3x3 grids, of a 9L-S-CoDA-SQ network trained with binary cross-entropy, on
+# images it is sure of: computed from the result files of the CoDA-Nets repository (Böhle et al. 2021).
+PUBLISHED = {
+    "its own linear maps": 0.938,
+    "occlusion, 9 pixels": 0.867,
+    "Grad-CAM": 0.743,
+    "integrated gradients": 0.152,
+    "gradient": 0.143,
+}
+
+
+def score_table(scores: Scores, names: Iterable[str]) -> pd.DataFrame:
+    """Value, interval and n of those of the named scores that there are, and the values of their nulls."""
+    rows = {}
+    for name in (name for name in names if name in scores):
+        low, high = scores[name]["interval"] or (None, None)
+        rows[name] = {"value": scores[name]["value"], "low": low, "high": high, "n": scores[name]["n"]}
+        rows[name] |= {null: found["value"] for null, found in nulls_of(scores, name).items()}
+    table = pd.DataFrame(rows).T
+    return table.reindex(columns=[c for c in ("value", "low", "high", "n", *NULLS) if c in table])
+
+
+def draw_scores(
+    scores: Scores, names: Sequence[str], title: str, label: str, published: Mapping[str, float] | None = None
+) -> "Figure":
+    """A line for each score that there is: a dot with its interval, and a grey mark for each of its nulls.
+
+    `published` are numbers of others, drawn as lines below them.
+    """
+    there = [name for name in names if name in scores]
+    figure, axes = _figure(7.5, 1.5 + 0.3 * (len(there) + len(published or {})))
+    for y, name in enumerate(there):
+        _line(axes, scores, name, y)
+    for y, (_, value) in enumerate((published or {}).items(), len(there)):
+        axes.plot([value], [y], "D", markerfacecolor="none", markeredgecolor=ORANGE)
+    ticks = [*there, *(f"published 3x3 mass: {name}" for name in published or {})]
+    axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
+    axes.set_ylim(len(ticks) - 0.4, -0.6)
+    axes.set(xlabel=label)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    axes.grid(axis="x", color=PALE)
+    figure.legend(*_unique(axes), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return figure
+
+
+def _line(axes: "Axes", scores: Scores, name: str, y: int) -> None:
+    for null, found in nulls_of(scores, name).items():
+        label = f"null: {null.replace('_', ' ')}"
+        axes.plot([found["value"]], [y], MARKS[null], color=GREY, markerfacecolor="none", markersize=6, label=label)
+    value, interval = scores[name]["value"], scores[name]["interval"]
+    if interval:  # with two seeds it reaches far beyond what such scores can be
+        low, high = (min(max(bound, -1.0), 1.0) for bound in interval)
+        axes.plot([low, high], [y, y], color=BLUE, linewidth=4, alpha=0.35, solid_capstyle="butt")
+    axes.plot([value], [y], "o", color=BLUE, markersize=5, label="score, 95 % interval")
+
+
+def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title: str) -> "Figure | None":
+    """Scores of 64 fixed test images against the epoch, beside the test error; a thin line a seed.
+
+    None where no epoch holds any.
+    """
+    panels = (
+        ("test error, %", {"test error": "test_error"}),
+        ("claim 1 and mass on 3x3 grids", {"claim 1": "map_claim1_rate"} | _masses()),
+        ("how concentrated", {"entropy": "map_entropy", "Gini index": "map_gini"}),
+    )
+    if not any("map_entropy" in row for rows in histories.values() for row in rows):
+        return None
+    figure, grid = _figure(9.5, 3.2, len(panels))
+    for axes, (label, columns) in zip(grid, panels, strict=True):
+        for (name, column), colour in zip(columns.items(), (BLUE, ORANGE, GREEN, PINK), strict=False):
+            _curves(axes, histories, name, column, colour)
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.set_ylim(bottom=0)
+        axes.grid(color=PALE)
+        if len(columns) > 1:
+            axes.legend(fontsize=7.5, frameon=False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    return figure
+
+
+def _masses() -> dict[str, str]:
+    return {f"mass, {view}": f"map_gridpg3_mass_{view}" for view in ("raw", "centred", "margin")}
+
+
+def _curves(axes: "Axes", histories: Mapping[int, Any], name: str, column: str, colour: str) -> None:
+    for i, rows in enumerate(histories.values()):
+        points = [(row["epoch"], row[column]) for row in rows if column in row]
+        if points:
+            axes.plot(*zip(*points, strict=True), ".-", color=colour, linewidth=1, label=None if i else name)
+
+
+def draw_cascade(scores: Scores, title: str) -> "Figure":
+    """Rank correlation of maps with the trained ones, signed and absolute, as layers lose their weights."""
+    names = [name for name in scores if name.startswith("cascade_rank.") and name.endswith(".raw")]
+    names.sort(key=lambda name: int(name.split(".")[1].split("-")[0]))
+    layers = [name.split(".")[1].partition("-")[2] for name in names]
+    figure, axes = _figure(7.5, 3.2)
+    shown = (("raw", "signed", BLUE, "o-"), ("raw.absolute", "absolute", ORANGE, "s--"))
+    for end, label, colour, style in shown:
+        found = [scores[name.removesuffix("raw") + end] for name in names]
+        axes.plot(layers, [one["value"] for one in found], style, color=colour, label=label)
+        low, high = zip(*(one["interval"] for one in found), strict=True)
+        axes.fill_between(layers, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.set(
+        ylabel="rank correlation", xlabel="weights drawn anew from the class maps down to this layer", ylim=(-1, 1)
+    )
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _figure(width: float, height: float, columns: int = 1) -> tuple["Figure", Any]:
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
+    plt.close(figure)  # shown once, as a cell's value
+    for axis in [axes] if columns == 1 else axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_axisbelow(True)
+    return figure, axes
+
+
+def _unique(axes: "Axes") -> tuple[list[Any], list[str]]:
+    """Handles and labels of a legend, each label once."""
+    found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    return list(found.values()), list(found)

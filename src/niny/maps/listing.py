@@ -1,0 +1,163 @@
+"""What `niny maps score` prints: every score with its interval, n and nulls, as a table or as JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from niny.config import Params, pick
+from niny.errors import NinyError
+from niny.maps.forward import head_kind
+from niny.maps.records import NULLS, is_null, nulls_of
+from niny.maps.samples import Scores
+from niny.maps.suite import (
+    compare_subjects,
+    left_out,
+    load_pictures,
+    load_subjects,
+    origin,
+    permuted_scores,
+    permuted_twin,
+    score_subjects,
+)
+from niny.training.device import Compute
+
+AUTHORS = "paper"  # the scale that the authors' own network stands beside
+COLUMNS = (*NULLS, "permuted")
+MEANINGS = {
+    "agreement_rank": "rank correlation of an attribution with the class map, cell by cell",
+    "agreement_top": "share of the largest tenth of the cells that an attribution and the class map have in common",
+    "box_accuracy": "share of the images with boxes that the network recognises",
+    "box_area": "share of the image that the object's box fills",
+    "box_energy": "share of the map's positive part inside the object's box",
+    "box_hit": "is the largest cell inside the object's box?",
+    "box_hit_near": "is it inside, or within the pointing game's tolerance?",
+    "box_maxacc": "MaxBoxAccV2; its threshold is chosen on the other half of the images",
+    "cascade_rank": "rank correlation with the trained map as layers lose their weights, from the last one down",
+    "claim1_rate": "does the map of the true class hold the image's largest activation?",
+    "completeness_error": "largest difference between the mean of a map and its logit",
+    "deletion_area": "area under the class's probability as pixels go in the order of the map",
+    "deletion_gain_centre": "less of it than in the order of a Gaussian at the centre",
+    "deletion_gain_other": "less of it than in the order of another image's map",
+    "dipart_inside": "share of a grid cell's evidence that lies inside the cell",
+    "entropy": "entropy of the true class's map: 1 flat, 0 one cell",
+    "equivariance": "correlation of the true class's map before and after a shift by one cell",
+    "focus": "share of the positive part on the two of four images that show the class",
+    "gini": "Gini index of the true class's map: 0 flat, 1 one cell",
+    "gridpg2_hit": "2x2 grids: is the largest cell in the image of the class?",
+    "gridpg2_mass": "2x2 grids: share of the map's positive part in the image of the class",
+    "gridpg2_mass_median": "the same, median",
+    "gridpg3_hit": "3x3 grids: is the largest cell in the image of the class?",
+    "gridpg3_mass": "3x3 grids: share of the map's positive part in the image of the class",
+    "gridpg3_mass_median": "the same, median",
+    "infidelity": "how badly the map foretells what the logit loses with a patch: 0 perfect, 1 not at all",
+    "insertion_area": "area under the class's probability as pixels come in the order of the map",
+    "insertion_gain_centre": "more of it than in the order of a Gaussian at the centre",
+    "insertion_gain_other": "more of it than in the order of another image's map",
+    "max_sensitivity": "largest relative change of the map under small changes of the image",
+    "place_energy": "canvas of nine images' size: share of the positive part on the image",
+    "place_hit": "canvas of nine images' size: is the largest cell on the image?",
+    "place_iou": "canvas of nine images' size: does the best window overlap the image by half?",
+    "top10_share": "share of the image's largest tenth of all cells that lies in the true class's map",
+    "translation_rise_4px": "rise of the test error under shifts by 4 pixels, per cent points",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The scores of what a path names, and what was asked. `permuted` is empty where that null has not been run."""
+
+    weights: Path
+    data: str
+    head: str
+    seeds: tuple[int, ...]
+    grids: int
+    scores: Scores
+    skipped: Mapping[str, str]
+    permuted: Scores
+    no_permuted: str
+
+
+def score_path(
+    params: Params, path: Path, root: Path, data: str | None, grids: int, attribution: bool, compute: Compute
+) -> Found:
+    """Score a weights file or a run's folder on the test images of a data set, by default its own."""
+    about = origin(path)
+    scale = about.get("scale", AUTHORS)
+    name = data or (params.run(scale, about["experiment"]).data.name if "experiment" in about else None)
+    if name is None:
+        raise NinyError(f"{path} does not say what it was trained on: add --data NAME, as --data cifar10")
+    spec = pick(params.datasets, name, "data set")
+    subjects = load_subjects(params, path, compute)
+    pictures = load_pictures(spec, root, compute)
+    scores = score_subjects(subjects, pictures, seed=params.root_seed, grids=grids, compute=compute)
+    if attribution:
+        scores |= compare_subjects(subjects, pictures, seed=params.root_seed, count=max(2, grids // 10))
+    seeds = tuple(sorted(subjects.nets.keys() | subjects.recorded.keys()))
+    permuted, twin = permuted_scores(params, scale, name, root), permuted_twin(params, scale, name)
+    train = f"niny train {twin} --scale {scale}, then dvc repro maps@{scale}-{twin}" if twin else "no such experiment"
+    return Found(
+        path, name, head_kind(subjects.net), seeds, grids, scores, left_out(subjects, pictures), permuted, train
+    )
+
+
+def to_json(found: Found) -> str:
+    """One object: what was scored, and each score with value, interval, n, seeds and nulls."""
+    scores = {name: score | {"nulls": _nulls(found, name)} for name, score in found.scores.items() if not is_null(name)}
+    about = {"weights": str(found.weights), "data": found.data, "head": found.head, "seeds": list(found.seeds)}
+    missing = {} if found.permuted else {"permuted": f"not run: {found.no_permuted}"}
+    whole = {**about, "grids": found.grids, "skipped": {**found.skipped, **missing}, "scores": scores}
+    return json.dumps(whole, indent=1, sort_keys=True, allow_nan=False)
+
+
+def _nulls(found: Found, name: str) -> dict[str, Any]:
+    nulls = nulls_of(found.scores, name)
+    if name in found.permuted:
+        nulls["permuted"] = found.permuted[name]
+    return {null: {key: score[key] for key in ("value", "interval", "n")} for null, score in nulls.items()}
+
+
+def to_text(found: Found) -> str:
+    """A table for each metric, under what it means."""
+    names = [name for name in found.scores if not is_null(name)]
+    seeds = ", ".join(map(str, found.seeds))
+    parts = [f"{found.weights} on the test images of {found.data}; head {found.head}; seeds {seeds}"]
+    for metric, group in groupby(names, key=lambda name: name.partition(".")[0]):
+        parts.append(_table(found, metric, list(group)))
+    parts += [f"{name}: not measured, {reason}" for name, reason in sorted(found.skipped.items())]
+    if not found.permuted:
+        parts.append(f"permuted labels: not run ({found.no_permuted})")
+    return "\n\n".join(parts)
+
+
+def _table(found: Found, metric: str, names: list[str]) -> str:
+    nulls = {name: _nulls(found, name) for name in names}
+    columns = [null for null in COLUMNS if any(null in of for of in nulls.values())]
+    head = ["", "value", "95 % interval", "n", *columns]
+    rows = [
+        [name.partition(".")[2] or "-", *_cells(found.scores[name]), *[_value(nulls[name].get(c)) for c in columns]]
+        for name in names
+    ]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["  ".join(_set(row[i], widths[i], i) for i in range(len(head))).rstrip() for row in [head, *rows]]
+    return "\n".join([f"{metric}: {MEANINGS.get(metric, '')}", *lines])
+
+
+def _cells(score: Mapping[str, Any]) -> list[str]:
+    interval = score["interval"]
+    between = f"{_number(interval[0])} to {_number(interval[1])}" if interval else "-"
+    return [_number(score["value"]), between, f"{score['n']:,}" if score["n"] else "-"]
+
+
+def _value(score: Mapping[str, Any] | None) -> str:
+    return "-" if score is None else _number(score["value"])
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
+
+
+def _set(text: str, width: int, column: int) -> str:
+    return text.ljust(width) if column == 0 else text.rjust(width)

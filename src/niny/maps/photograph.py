@@ -1,0 +1,104 @@
+"""`niny maps show`: the class maps of any image file.
+
+The middle square of the image is averaged down to the side that the network was trained on, so that its object should
+fill the picture as in the training images; what is transparent becomes white.
+"""
+
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from niny.config import Params, pick
+from niny.data.preprocess import fitted
+from niny.data.sets import load
+from niny.errors import NinyError
+from niny.maps.forward import class_maps, decide, why_no_maps
+from niny.maps.heads import of_classes
+from niny.maps.pictures import save_picture, show_photograph
+from niny.maps.suite import WEIGHTS, origin, weights_in
+from niny.training.weights_file import load_network
+
+REFERENCE = "cifar10-nin"  # whose weights are taken where none are named
+FORMATS = (".png", ".svg", ".pdf")
+
+
+def draw_photograph(params: Params, image: Path, weights: Path | None, out: Path | None, root: Path) -> str:
+    """Draw an image beside its class maps into `out`; a line that says what the network sees and where the file is."""
+    target = out or Path(f"{image.stem}-maps.png")
+    if target.suffix.lower() not in FORMATS:
+        raise NinyError(f"{target}: pictures are written as {', '.join(FORMATS)}")
+    if target.resolve() == image.resolve():
+        raise NinyError(f"{target} is the image itself: name another file with --out")
+    if not target.parent.is_dir():
+        raise NinyError(f"{target.parent} is no folder: make it first, or name another file with --out")
+    square = read_square(image)
+    file = weights_in(weights)[0] if weights else best_weights(params, root)
+    net = load_network(params, file).eval()
+    if reason := why_no_maps(net):
+        raise NinyError(f"{file} has no class maps: {reason}")
+    about = origin(file)
+    name = f"{about['experiment']}, {about['scale']} scale" if about else file.name
+    data = params.run(about["scale"], about["experiment"]).data if about else params.datasets["cifar10"]
+    dataset = load(data.name, root / "data")
+    pixels = shrink(square, data.size, data.channels)
+    maps = class_maps(net, fitted(dataset, data, root / "data").apply(pixels[None]))
+    chances = decide(net, maps).softmax(1)[0]
+    figure = show_photograph(
+        square, pixels, of_classes(net, maps)[0], chances, dataset.labels, title=f"{image.name}: class maps of {name}"
+    )
+    save_picture(figure, target)
+    top = int(chances.argmax())
+    return f"{image}: {dataset.labels[top]} ({chances[top]:.0%}), by {file}; its class maps are in {target}"
+
+
+def best_weights(params: Params, root: Path) -> Path:
+    """The weights of the reference network at the scale that says most. Raises NinyError where none are recorded."""
+    known = [pick(params.scales, name, "scale") for name in params.experiments[REFERENCE].scales]
+    ranked = sorted((s for s in known if s.dataset is None and not s.holdout), key=lambda s: (s.evidence, s.width))
+    for scale in reversed(ranked):
+        file = root / params.run(scale.name, REFERENCE).folder / "seed-0" / WEIGHTS
+        if file.is_file():
+            return file
+    raise NinyError(f"no weights of {REFERENCE} are recorded here: name some with --weights, or run make study")
+
+
+def read_square(path: Path) -> NDArray[np.uint8]:
+    """The middle square of an image file, upright, S x S x 3. Raises NinyError, one line, for what is no such thing."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                image = to_rgb(ImageOps.exif_transpose(opened))
+    except UnidentifiedImageError:
+        raise NinyError(f"{path} is no image that can be read here; PNG, JPEG and WebP can") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise NinyError(f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: shrink it first") from None
+    except OSError as error:
+        raise NinyError(f"cannot read {path}: {error.strerror or 'the image is damaged or cut short'}") from None
+    except (ValueError, SyntaxError, EOFError, struct.error) as error:
+        raise NinyError(f"cannot read {path}: {' '.join(str(error).split()):.100}") from None
+    side = min(image.size)
+    left, top = ((length - side) // 2 for length in image.size)
+    return np.asarray(image.crop((left, top, left + side, top + side)))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any kind of image as 8-bit RGB: 16 bits scaled down, transparency laid on white."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no range; save the image with 8 or 16 bits")
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layered = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
+
+
+def shrink(square: NDArray[np.uint8], size: int, channels: int) -> NDArray[np.uint8]:
+    """S x S x 3 -> channels x size x size, each pixel the mean of what it stands for."""
+    small = Image.fromarray(square).resize((size, size), Image.Resampling.BOX)
+    return np.asarray(small).transpose(2, 0, 1) if channels == 3 else np.asarray(small.convert("L"))[None]

@@ -1,0 +1,142 @@
+"""All scores of one network, or of all networks of a run: what `niny maps score` prints and the notebooks record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from niny.config import DataSpec, Params
+from niny.data.preprocess import Preprocessor, fitted
+from niny.data.sets import Dataset, TinyImageNetVal, load, load_tiny_imagenet_val
+from niny.errors import NinyError
+from niny.maps.boxes import SHARED, box_scores
+from niny.maps.comparison import compare_network
+from niny.maps.forward import why_no_grids, why_no_maps
+from niny.maps.records import OF_ONE_SEED, load_scores, over_seeds
+from niny.maps.samples import Scores
+from niny.maps.scores import score_network, skipped
+from niny.models import Network
+from niny.models.weights import load_weights
+from niny.training.device import Compute, exact
+from niny.training.weights_file import check_fit, load_network
+
+WEIGHTS = "weights.safetensors"
+FIRST = 0  # the seed of which weights are kept
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The test images of a data set as networks see them, float32 on the device that scores, and images with boxes."""
+
+    data: Dataset
+    preprocessor: Preprocessor
+    images: Tensor
+    labels: Tensor
+    boxed: TinyImageNetVal | None
+    why_not_boxed: str | None  # where there are none
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """What a path names: networks by seed, and scores of seeds whose weights are not kept."""
+
+    path: Path
+    nets: Mapping[int, Network]
+    recorded: Mapping[int, Scores]
+
+    @cached_property
+    def net(self) -> Network:
+        return next(iter(self.nets.values()))
+
+
+def load_pictures(spec: DataSpec, root: Path, compute: Compute) -> Pictures:
+    """Load and preprocess the test images of a data set, and the images with boxes that share its classes."""
+    data = load(spec.name, root / "data")
+    preprocessor = fitted(data, spec, root / "data")
+    images = exact(compute).place(preprocessor.apply(data.test.images))
+    labels = torch.from_numpy(data.test.labels).to(compute.device)
+    boxed, why_not = None, None if set(SHARED) <= set(data.labels) else "the images with boxes show other classes"
+    if why_not is None:
+        try:
+            boxed = load_tiny_imagenet_val(root / "data")
+        except NinyError as error:
+            why_not = str(error)
+    return Pictures(data, preprocessor, images, labels, boxed, why_not)
+
+
+def load_subjects(params: Params, path: Path, compute: Compute) -> Subjects:
+    """The networks of a weights file, a run folder (all its seeds) or the folder of one seed."""
+    files = {_seed(file): file for file in weights_in(path)}
+    nets = {seed: load_network(params, file).to(compute.device).eval() for seed, file in files.items()}
+    others = [file for file in path.glob(f"seed-*/{OF_ONE_SEED}") if _seed(file) not in nets]
+    return Subjects(path, nets, {_seed(file): load_scores(file) for file in others})
+
+
+def weights_in(path: Path) -> list[Path]:
+    """The weights files at a path, which may be one itself. Raises NinyError where there is none."""
+    if not path.is_dir():
+        return [path]
+    found = [path / WEIGHTS] if (path / WEIGHTS).is_file() else sorted(path.glob(f"seed-*/{WEIGHTS}"))
+    if not found:
+        raise NinyError(f"{path} holds no {WEIGHTS}: name a weights file, or the folder of a finished run")
+    return found
+
+
+def _seed(file: Path) -> int:
+    number = file.parent.name.removeprefix("seed-")
+    return int(number) if number.isdecimal() else FIRST
+
+
+def origin(path: Path) -> dict[str, str]:
+    """What a weights file of ours says of itself: experiment, scale, run_digest. Nothing for a .caffemodel."""
+    file = weights_in(path)[0]
+    return {} if file.suffix == ".caffemodel" else load_weights(file)[1]
+
+
+def score_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, grids: int, compute: Compute) -> Scores:
+    """All scores but those of `compare_subjects`, over all seeds; `seed` fixes the draws, the same for all networks."""
+    check_fit(subjects.net, pictures.images, pictures.preprocessor.spec, subjects.path)
+    names = pictures.data.labels
+
+    def score(net: Network) -> Scores:
+        about = (net, pictures.images, pictures.labels)
+        found = score_network(*about, names=names, seed=seed, grids=grids, compute=compute)
+        if pictures.boxed is not None and why_no_grids(net) is None:
+            with compute.autocast():
+                found |= box_scores(net, pictures.boxed, pictures.preprocessor, names=names, seed=seed, count=grids)
+        return found
+
+    return over_seeds({k: score(net) for k, net in subjects.nets.items()} | dict(subjects.recorded))
+
+
+def compare_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, count: int) -> Scores:
+    """The scores that need gradients or many passes, on `count` images, in float32."""
+    if why_no_maps(subjects.net):
+        return {}
+    about = (pictures.images, pictures.labels)
+    compared = {
+        k: compare_network(net, *about, names=pictures.data.labels, seed=seed, count=count)
+        for k, net in subjects.nets.items()
+    }
+    return over_seeds(compared)
+
+
+def left_out(subjects: Subjects, pictures: Pictures) -> dict[str, str]:
+    """Which scores cannot be had here, and why."""
+    boxes = pictures.why_not_boxed or why_no_grids(subjects.net)
+    return skipped(subjects.net) | ({"box": boxes} if boxes else {})
+
+
+def permuted_twin(params: Params, scale: str, data: str) -> str | None:
+    """The experiment that learns permuted labels of the same data at a scale: a null for all others."""
+    twins = [e.name for e in params.experiments_at(scale) if e.labels == "permuted"]
+    return next((name for name in twins if params.run(scale, name).data.name == data), None)
+
+
+def permuted_scores(params: Params, scale: str, data: str, root: Path) -> Scores:
+    """The recorded scores of that experiment; none where it has not been run or its maps not been scored."""
+    twin = permuted_twin(params, scale, data)
+    return {} if twin is None else load_scores(root / "results" / scale / "maps" / f"{twin}.json")

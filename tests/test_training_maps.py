@@ -1,0 +1,87 @@
+"""What training itself records of class maps, and training on labels that say nothing of the image."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from niny.config import Params, Run
+from niny.evaluation.results import read_history, read_scores
+from niny.maps.records import OF_ONE_SEED
+from niny.models import build, initialise
+from niny.training import choose_compute, train_experiment
+from niny.training.loop import TrainingData
+from niny.training.permuted import with_labels_of
+from niny.training.record import read_metrics
+from niny.training.snapshots import COLUMNS, look_at_maps
+
+CPU = choose_compute("cpu", "float32")
+
+
+def short(run: Run) -> Run:
+    return replace(run, recipe=replace(run.recipe, phases=((1, 1.0),)), scale=replace(run.scale, grids=10))
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.randn(200, 1, 16, 16, generator=generator), torch.arange(200) % 10
+    return TrainingData(images, labels, images[:100], labels[:100])
+
+
+def test_only_training_labels_are_permuted_and_always_alike(params: Params, data: TrainingData) -> None:
+    true, permuted = (params.run("smoke", name) for name in ("cifar10-nin-nodropout", "cifar10-nin-permuted"))
+    assert with_labels_of(true, data) is data
+    mixed = with_labels_of(permuted, data)
+    assert torch.equal(mixed.train_labels.bincount(), data.train_labels.bincount())
+    assert 0.02 < (mixed.train_labels == data.train_labels).float().mean() < 0.25
+    assert mixed.test_labels is data.test_labels
+    assert torch.equal(mixed.train_labels, with_labels_of(permuted, data).train_labels)
+
+
+def test_the_identity_of_runs_with_true_labels_is_that_of_before_there_were_others(params: Params) -> None:
+    digests = {name: params.run("paper", name).digest for name in ("cifar10-nin", "cifar10-nin-permuted")}
+    assert digests["cifar10-nin"] == "3a37b2e327e75e60"
+    assert len(set(digests.values())) == 2
+
+
+@pytest.mark.parametrize(
+    ("experiment", "columns"),
+    [("cifar10-nin", set(COLUMNS)), ("cifar10-cnn-gap", set(COLUMNS[:3])), ("cifar10-nin-fc", set(COLUMNS))],
+)
+def test_a_look_tells_what_the_network_can_have(
+    params: Params, data: TrainingData, experiment: str, columns: set[str]
+) -> None:
+    run = params.run("smoke", experiment)
+    net = build(run)
+    initialise(net, "centred", 0.0, 0)
+    row = look_at_maps(net, data, run, CPU)
+    assert set(row) == columns
+    assert all(0 <= value <= 1 for value in row.values())
+    assert row == look_at_maps(net, data, run, CPU)
+
+
+def test_a_run_records_its_looks_and_the_scores_of_seeds_whose_weights_are_not_kept(
+    project: Path, params: Params
+) -> None:
+    run = short(params.run("smoke", "cifar10-nin-permuted"))
+    first, second = train_experiment(run, project, compute=CPU, say=lambda _: None)
+    rows = read_history(first / "history.csv")
+    assert set(COLUMNS) <= set(rows[-1])
+    assert (first / "weights.safetensors").is_file()
+    assert not (first / OF_ONE_SEED).exists()
+    scores = read_scores(second / OF_ONE_SEED)
+    assert 0 <= scores["gridpg3_hit.raw"].value <= 1
+    assert not (second / "weights.safetensors").exists()
+
+
+def test_chance_on_true_test_labels_is_no_collapse_where_training_labels_are_permuted(
+    project: Path, params: Params
+) -> None:
+    planned = params.run("smoke", "cifar10-nin-permuted")
+    run = replace(planned, recipe=replace(planned.recipe, lr=1e-9, phases=((1, 1.0),)))
+    train_experiment(run, project, seeds=[0], compute=CPU, say=lambda _: None)
+    metrics = read_metrics(project / run.folder / "seed-0")
+    assert metrics["test_error"] > 80
+    assert metrics["collapsed"] is False
