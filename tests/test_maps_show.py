@@ -153,6 +153,15 @@ def test_what_a_later_seed_recorded_and_permuted_labels_stand_beside_the_first_s
     assert "permuted" in said
 
 
+def test_a_collapsed_seed_enters_no_mean(project: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dead = {"scores": {"gridpg3_hit.raw": {"value": 0.0, "interval": [0.0, 0.0], "n": 10}}}
+    (weights.parents[1] / "seed-1").mkdir()
+    (weights.parents[1] / "seed-1" / "maps.json").write_text(json.dumps(dead))
+    (weights.parents[1] / "seed-1" / "metrics.json").write_text(json.dumps({"collapsed": True}))
+    assert main(["maps", "score", str(weights.parents[1]), "--grids", "10", "--device", "cpu", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["scores"]["gridpg3_hit.raw"]["seeds"]) == {"0"}
+
+
 AUTHORS = Path(os.environ.get("NINY_CAFFEMODEL", "unset"))
 
 

@@ -62,6 +62,15 @@ def test_a_look_tells_what_the_network_can_have(
     assert row == look_at_maps(net, data, run, CPU)
 
 
+def test_a_dead_network_says_nothing_of_concentration(params: Params, data: TrainingData) -> None:
+    run = params.run("smoke", "cifar10-nin")
+    net = build(run)
+    torch.nn.init.constant_(net.mlpconv3.cccp6.bias, -1e6)  # type: ignore[union-attr, arg-type]
+    row = look_at_maps(net, data, run, CPU)
+    assert not {"map_entropy", "map_gini"} & set(row)
+    assert row["map_claim1_rate"] == pytest.approx(0.1)
+
+
 def test_a_run_records_its_looks_and_the_scores_of_seeds_whose_weights_are_not_kept(
     project: Path, params: Params
 ) -> None:

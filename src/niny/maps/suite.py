@@ -21,6 +21,7 @@ from niny.maps.scores import score_network, skipped
 from niny.models import Network
 from niny.models.weights import load_weights
 from niny.training.device import Compute, exact
+from niny.training.record import read_metrics
 from niny.training.weights_file import check_fit, load_network
 
 WEIGHTS = "weights.safetensors"
@@ -41,11 +42,12 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Subjects:
-    """What a path names: networks by seed, and scores of seeds whose weights are not kept."""
+    """What a path names: networks by seed, scores of seeds whose weights are not kept, and which seeds collapsed."""
 
     path: Path
     nets: Mapping[int, Network]
     recorded: Mapping[int, Scores]
+    collapsed: frozenset[int] = frozenset()
 
     @cached_property
     def net(self) -> Network:
@@ -72,7 +74,11 @@ def load_subjects(params: Params, path: Path, compute: Compute) -> Subjects:
     files = {_seed(file): file for file in weights_in(path)}
     nets = {seed: load_network(params, file).to(compute.device).eval() for seed, file in files.items()}
     others = [file for file in path.glob(f"seed-*/{OF_ONE_SEED}") if _seed(file) not in nets]
-    return Subjects(path, nets, {_seed(file): load_scores(file) for file in others})
+    folders = {_seed(file): file.parent for file in (*files.values(), *others)}
+    collapsed = frozenset(
+        k for k, f in folders.items() if (f / "metrics.json").is_file() and read_metrics(f)["collapsed"]
+    )
+    return Subjects(path, nets, {_seed(file): load_scores(file) for file in others}, collapsed)
 
 
 def weights_in(path: Path) -> list[Path]:
@@ -97,7 +103,10 @@ def origin(path: Path) -> dict[str, str]:
 
 
 def score_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, grids: int, compute: Compute) -> Scores:
-    """All scores but those of `compare_subjects`, over all seeds; `seed` fixes the draws, the same for all networks."""
+    """All scores but those of `compare_subjects`, over all seeds; `seed` fixes the draws, the same for all networks.
+
+    Collapsed runs enter no mean, as in all tables; where every run has collapsed, the scores say so themselves.
+    """
     check_fit(subjects.net, pictures.images, pictures.preprocessor.spec, subjects.path)
     names = pictures.data.labels
 
@@ -109,7 +118,8 @@ def score_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, grids: 
                 found |= box_scores(net, pictures.boxed, pictures.preprocessor, names=names, seed=seed, count=grids)
         return found
 
-    return over_seeds({k: score(net) for k, net in subjects.nets.items()} | dict(subjects.recorded))
+    found = {k: score(net) for k, net in subjects.nets.items()} | dict(subjects.recorded)
+    return over_seeds({k: scores for k, scores in found.items() if k not in subjects.collapsed} or found)
 
 
 def compare_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, count: int) -> Scores:

@@ -217,10 +217,17 @@ def class_maps(study: Study) -> Section:
     items: list[Table | Image] = [map_image(study, name) for name in mapped(study)]
     scores = scores_table(study)
     if len(scores):
-        items.append(table(study, "Scores of the class maps", scores, "map-scores", list(scores.columns[1:])))
+        shown = scores[scores["Score"].map(is_headline)].map(lambda cell: cell.replace("; nulls", "\nnulls"))
+        note = "The table's file has every score, by class, subset and kind of canvas."
+        items.append(table(study, "Scores of the class maps", shown, "map-scores", list(scores.columns[1:]), note))
     else:
         words.append("No scores of class maps are recorded at this scale.")
     return Section("maps", "What the class maps say", tuple(words), tuple(items))
+
+
+def is_headline(score: str) -> bool:
+    """Whether a score is of all images in one reading; of canvases, boxes and agreement, that of the raw maps."""
+    return score.count(".") < 2 or (score.startswith(("place", "box", "agreement_rank")) and ".raw" in score)
 
 
 def mapped(study: Study) -> list[str]:

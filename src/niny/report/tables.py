@@ -221,7 +221,7 @@ def _score(scores: Any, name: str, permuted: Any) -> str:
     if nulls and name in permuted and scores is not permuted:
         nulls["permuted_labels"] = permuted[name]
     told = ", ".join(f"{null.replace('_', ' ')} {number(of.value)}" for null, of in nulls.items())
-    return f"{text}\nnulls: {told}" if told else text
+    return f"{text}; nulls: {told}" if told else text
 
 
 def choices_table(study: Study) -> pd.DataFrame:

@@ -5,6 +5,7 @@ epoch. When it has learnt: all scores of `niny.maps.scores` for those seeds whos
 about maps can be judged over seeds. Neither is ever used to choose anything.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def look_at_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -
         own = maps[torch.arange(len(maps), device=maps.device), labels]
         found = (figure4.holds_largest(maps, labels), entropy(own), gini(own))
         row = {name: float(values.nanmean()) for name, values in zip(COLUMNS, found, strict=False)}
-        return row | grid_masses(net, images, labels)
+        row |= grid_masses(net, images, labels)
+    return {name: value for name, value in row.items() if math.isfinite(value)}  # a dead map has no entropy
 
 
 def grid_masses(net: Network, images: Tensor, labels: Tensor) -> dict[str, float]:
