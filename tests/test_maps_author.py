@@ -55,5 +55,6 @@ def test_maps_point_to_the_right_cell_of_a_grid_and_more_so_the_less_they_share(
     raw, centred, margin = (found[f"gridpg3_mass.{view}"]["value"] for view in ("raw", "centred", "margin"))
     assert 1 / 9 < raw < centred < margin
     assert found["gridpg3_hit.raw"]["interval"][0] > 3 / 9
-    for null in ("raw.other_image", "raw.untrained", "random"):
+    assert found["gridpg3_hit.raw.untrained"]["value"] < found["gridpg3_hit.raw"]["interval"][0]
+    for null in ("raw.other_image", "random"):
         assert found[f"gridpg3_hit.{null}"]["interval"][0] < 1 / 9 < found[f"gridpg3_hit.{null}"]["interval"][1] + 0.05
