@@ -1,5 +1,6 @@
 """Energy is what the machine's counters say, over the epochs of a run, or null."""
 
+import csv
 import os
 import sys
 import types
@@ -162,8 +163,8 @@ def test_a_resumed_run_has_the_energy_of_all_its_epochs(
     metrics = read_metrics(folder)
     assert metrics["energy_joules"] == pytest.approx(6 * 6.0)
     assert metrics["energy_counted"] == "CPU packages"
-    lines = (folder / "history.csv").read_text().splitlines()
-    assert [line.split(",")[-1] for line in lines] == ["energy_joules", *["6"] * 6]
+    with (folder / "history.csv").open(newline="") as file:
+        assert [row["energy_joules"] for row in csv.DictReader(file)] == ["6"] * 6
 
 
 def test_a_run_measured_in_part_has_no_energy() -> None:
