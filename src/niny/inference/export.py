@@ -84,6 +84,8 @@ def export(model: Model, kind: str, path: Path, *, pixels: bool = False) -> Path
         raise NinyError(f"unknown format {kind!r}: choose from {', '.join(WRITERS)}")
     if kind == "safetensors" and pixels:
         raise NinyError("safetensors holds weights alone: preprocessing cannot be in the file; leave out --pixels")
+    if not path.parent.is_dir():
+        raise NinyError(f"{path.parent} is no folder: make it first, or name another file")
     write, run = WRITERS[kind]
     with replacing(path) as part:
         write(model, part, pixels)
