@@ -24,6 +24,7 @@ from niny.inference.pictures import draw_answers
 from niny.models import build, get_weight, list_models, list_weights, nin_cifar, nin_imagenet, nin_mnist
 from niny.models.registry import sha256
 from niny.models.weights import save_weights
+from niny.notebooks import execute
 from niny.report.cards import write_weights
 
 NAME = "cifar10-nin"
@@ -380,3 +381,15 @@ def test_a_picture_has_a_map_for_each_of_the_likeliest_classes(kept: Path, photo
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
     likeliest = [one["label"] for one in answers[0].ranked(3)]
     assert [title.partition("\n")[0] for title in titles] == ["photo.png", *likeliest] * 2
+
+
+# --- the notebook, the README, the benchmark --------------------------------------------------------------------------
+
+
+def test_the_notebook_runs(project: Path, params: Params) -> None:
+    path = keep(project, params, "smoke")
+    executed = project / "06-use.ipynb"
+    execute(ROOT / "notebooks" / "06-use.ipynb", executed, {"weights": str(path), "larger": 48})
+    text = executed.read_text()
+    assert text.count('"image/png"') == 2
+    assert "larger images: with a size" in text

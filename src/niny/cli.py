@@ -140,8 +140,9 @@ def add_bench(commands: "argparse._SubParsersAction[Parser]") -> None:
     bench.add_argument("--experiment", default="cifar10-nin", metavar="EXPERIMENT")
     bench.add_argument("--scale", default="paper", help="whose network and recipe are measured (paper)")
     bench.add_argument("--json", action="store_true", help="print an object in place of a table")
+    bench.add_argument("--inference", action="store_true", help="of predict and class maps on the CPU, by runtime")
     add_compute(bench)
-    bench.set_defaults(command=run_bench)
+    bench.set_defaults(command=lambda options: bench_inference(options) if options.inference else run_bench(options))
 
 
 def add_predict(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -232,6 +233,15 @@ def run_bench(options: argparse.Namespace) -> None:
     run = load_params().run(options.scale, options.experiment)
     result = measure(run, choose_compute(options.device, options.precision, options.eager), say=say_progress)
     path = keep(result, project_root())
+    print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
+
+
+def bench_inference(options: argparse.Namespace) -> None:
+    from niny.benchmark.results import machine_name
+    from niny.inference.latency import keep, measure, table
+
+    result = measure(load_params().run(options.scale, options.experiment))
+    path = keep(result, project_root(), machine_name(result["machine"]))
     print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
 
 
