@@ -1,9 +1,12 @@
 """The network as something to use: kept weights by name, prediction on anything, and what it says of itself."""
 
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +18,12 @@ from planted import plant
 from test_loading import caffe_file, drawn
 
 import niny
-from niny import models
+from niny import inference, models
 from niny.cli import main
 from niny.config import Params
 from niny.data.sets import LABELS
 from niny.errors import NinyError
+from niny.inference import latency
 from niny.inference.pictures import draw_answers
 from niny.models import build, get_weight, list_models, list_weights, nin_cifar, nin_imagenet, nin_mnist
 from niny.models.registry import sha256
@@ -389,7 +393,55 @@ def test_a_picture_has_a_map_for_each_of_the_likeliest_classes(kept: Path, photo
 def test_the_notebook_runs(project: Path, params: Params) -> None:
     path = keep(project, params, "smoke")
     executed = project / "06-use.ipynb"
-    execute(ROOT / "notebooks" / "06-use.ipynb", executed, {"weights": str(path), "larger": 48})
+    execute(ROOT / "notebooks" / "06-use.ipynb", executed, {"weights": str(path)})
     text = executed.read_text()
     assert text.count('"image/png"') == 2
     assert "larger images: with a size" in text
+
+
+def examples() -> list[str]:
+    """The Python blocks of the README, as one runs them one after the other."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def test_the_readme_s_examples_run(kept: Path, photo: Path) -> None:
+    Image.open(photo).save("photo.jpg")
+    (kept / "hubconf.py").symlink_to(ROOT / "hubconf.py")
+    assert len(examples()) == 3
+    names: dict[str, object] = {}
+    for example in examples():
+        exec(example, names)
+    assert names["logits"].shape == (1, 10)  # type: ignore[attr-defined]
+
+
+def public(module: object) -> Iterator[tuple[str, object]]:
+    """What a module offers, and the public methods of its own classes."""
+    for name in module.__all__:  # type: ignore[attr-defined]
+        thing = getattr(module, name)
+        yield name, thing
+        for part, method in vars(thing).items() if inspect.isclass(thing) else ():
+            if not part.startswith("_") and (inspect.isfunction(method) or isinstance(method, property)):
+                yield f"{name}.{part}", method
+
+
+@pytest.mark.parametrize("module", [models, inference], ids=lambda module: module.__name__)
+def test_everything_public_is_documented(module: object) -> None:
+    assert [name for name, thing in public(module) if not inspect.getdoc(thing)] == []
+
+
+def test_how_long_answers_take_is_measured_for_each_runtime(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(latency.shutil, "which", lambda name: None)  # compiling takes half a minute
+    monkeypatch.setattr(latency, "missing_for_onnx", lambda: ["onnx"])
+    monkeypatch.setattr(latency, "BATCHES", (1, 3))
+    monkeypatch.setattr(latency, "SECONDS", 0.0)
+    assert main(["bench", "--inference", "--scale", "smoke", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["figures"]) == {"predict", "torch"}
+    assert result["skipped"] == {"torch.compile": "no C++ compiler here", "onnxruntime": "onnx not installed"}
+    for by_batch in result["figures"].values():
+        for batch, figure in by_batch.items():
+            assert figure["images_per_s"] == pytest.approx(1e3 * int(batch) / figure["ms"])
+    assert len(list((project / "results/benchmarks/inference").glob("*.json"))) == 1
+    assert "onnxruntime: not measured" in latency.table(result)

@@ -44,17 +44,17 @@ def untrained(run: Run) -> Model:
     return Model(net, transform, labels, config, run.data.name)
 
 
-def measure(run: Run, batches: tuple[int, ...] = BATCHES, seconds: float = SECONDS) -> dict[str, Any]:
+def measure(run: Run) -> dict[str, Any]:
     """Milliseconds and images/s of each runtime at each batch size, on the CPU in float32; why one was left out."""
     model = untrained(run)
     calls, skipped = runtimes(model)
     figures: dict[str, dict[str, dict[str, float]]] = {name: {} for name in ("predict", *calls)}
-    for batch in batches:
+    for batch in BATCHES:
         pixels = torch.randint(256, (batch, model.transform.channels, *2 * (model.transform.size,)), dtype=torch.uint8)
         images = model.transform.normalise(pixels)
         timed = {name: partial(call, images) for name, call in calls.items()}
         timed["predict"] = partial(model.predict, pixels)
-        for name, took in in_turns(timed, seconds).items():
+        for name, took in in_turns(timed, SECONDS).items():
             figures[name][str(batch)] = {"ms": 1e3 * took, "images_per_s": batch / took}
     machine = describe_machine(Compute(torch.device("cpu"), torch.float32))
     about = {"experiment": run.experiment.name, "scale": run.scale.name, "machine": machine, **describe_commit()}

@@ -50,16 +50,20 @@ class WeightsEnum(Enum):
 
     @property
     def weights(self) -> Weights:
+        """The weights themselves. Raises NinyError, with the command that trains them, where none are kept."""
         return get_weight(self.value)
 
     @property
     def meta(self) -> Mapping[str, Any]:
+        """As `Weights.meta`."""
         return self.weights.meta
 
     def transforms(self) -> Callable[[Any], Tensor]:
+        """As `Weights.transforms`."""
         return self.weights.transforms()
 
     def get_state_dict(self) -> dict[str, Tensor]:
+        """As `Weights.get_state_dict`."""
         return self.weights.get_state_dict()
 
 
