@@ -53,7 +53,9 @@ def test_onnxruntime_gives_probabilities_and_maps_for_any_batch_and_size(model: 
     for shape in SHAPES:
         x = torch.randn(shape)
         compare(model, x, session.run(None, {"images": x.numpy()}))
-    assert json.loads((tmp_path / "net.onnx.config.json").read_text())["niny"]["labels"] == list(model.labels)
+    about = json.loads((tmp_path / "net.onnx.config.json").read_text())
+    assert about["niny"]["labels"] == list(model.labels)
+    assert about["export"]["input"] == {"name": "images", "type": "float32", "axes": ["batch", 1, "height", "width"]}
 
 
 @needs_onnx

@@ -22,6 +22,7 @@ from niny import inference, models
 from niny.cli import main
 from niny.config import Params
 from niny.data.sets import LABELS
+from niny.data.transforms import KEPT
 from niny.errors import NinyError
 from niny.inference import latency
 from niny.inference.pictures import draw_answers
@@ -344,6 +345,7 @@ def test_predict_answers_the_others_and_fails_with_a_line_for_each_bad_image(
         ("predict PHOTO --maps PHOTO", "one of the images"),
         ("predict PHOTO --weights cifar11", "unknown name of weights"),
         ("predict PHOTO --weights none.pth", "none.pth"),
+        ("predict PHOTO --weights PHOTO", "not a weights file known here"),
         ("predict none.png", "none.png"),
         ("export cifar10-nin --format moon", "unknown format 'moon'"),
         ("export cifar10-nin --format safetensors --pixels", "leave out --pixels"),
@@ -392,8 +394,8 @@ def test_a_picture_has_a_map_for_each_of_the_likeliest_classes(kept: Path, photo
 
 def test_the_notebook_runs(project: Path, params: Params) -> None:
     path = keep(project, params, "smoke")
-    executed = project / "06-use.ipynb"
-    execute(ROOT / "notebooks" / "06-use.ipynb", executed, {"weights": str(path)})
+    executed = project / "07-use.ipynb"
+    execute(ROOT / "notebooks" / "07-use.ipynb", executed, {"weights": str(path)})
     text = executed.read_text()
     assert text.count('"image/png"') == 2
     assert "larger images: with a size" in text
@@ -445,3 +447,14 @@ def test_how_long_answers_take_is_measured_for_each_runtime(
             assert figure["images_per_s"] == pytest.approx(1e3 * int(batch) / figure["ms"])
     assert len(list((project / "results/benchmarks/inference").glob("*.json"))) == 1
     assert "onnxruntime: not measured" in latency.table(result)
+
+
+def test_the_weights_that_the_repository_keeps_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NINY_ROOT", str(ROOT))
+    if not list_weights():
+        pytest.skip("no weights are kept in the repository yet")
+    for name, weights in list_weights().items():
+        model = niny.load(name)
+        assert (KEPT / f"{model.dataset}.npz").is_file() or weights.meta["dataset"] == "svhn", "run: niny data pack"
+        assert (weights.path.parents[3] / "weights" / f"{name}.md").is_file()
+        assert model.predict(torch.zeros(3, 40, 40), top=1)[0]["label"] in model.labels

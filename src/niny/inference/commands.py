@@ -26,7 +26,8 @@ def predict_files(
         check_target(maps, images)
     model = load(weights)
     said = list(zip(images, model.answers(images, size), strict=True))
-    print(json.dumps([_plain(path, answer, top) for path, answer in said], indent=1) if as_json else _text(said, top))
+    if text := json.dumps([_plain(path, one, top) for path, one in said], indent=1) if as_json else _text(said, top):
+        print(text)
     answers = [answer for _, answer in said if isinstance(answer, Answer)]
     if maps is not None and answers:
         save_picture(draw_answers(answers, f"Class maps of {model.config['meta']['name']}", top), maps)

@@ -73,7 +73,7 @@ def describe(
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"niny:{origin.name}:{origin.sha256}")),
         "meta": {
             "name": origin.name,
-            "application_area": {"imagenet": "ImageNet"}.get(dataset, dataset),
+            "application_area": dataset,
             "task": "Classification",
             "task_extended": f"one of {len(labels)} classes, and a map of where each is seen",
             "data_type": "Image/Photo",

@@ -11,10 +11,12 @@ allows it, size are free. With `pixels=True` preprocessing is in the file: input
 """
 
 import copy
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ from torch import Tensor, nn
 from niny.data.preprocess import gcn, lcn
 from niny.data.transforms import IMAGENET_MEAN, ImageNetTransform, Transform
 from niny.errors import NinyError
-from niny.files import replacing
+from niny.files import replacing, write_text
 from niny.inference.model import Model
 from niny.maps.forward import head_kind, why_no_grids, why_no_maps
 from niny.models.weights import load_weights, save_weights
@@ -90,8 +92,20 @@ def export(model: Model, kind: str, path: Path, *, pixels: bool = False) -> Path
     with replacing(path) as part:
         write(model, part, pixels)
         check(model, lambda x: run(part, model, x), pixels)
-    model.save_config(path.with_name(f"{path.name}.config.json"))
+    config = {**model.config, "export": {"format": kind, **interface(model, kind, pixels)}}
+    write_text(path.with_name(f"{path.name}.config.json"), json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     return path
+
+
+def interface(model: Model, kind: str, pixels: bool) -> dict[str, Any]:
+    """What goes into the file and comes out of it, by name, type and axes."""
+    if kind == "safetensors":
+        return {"input": {}, "output": []}
+    free = free_axes(model, pixels)
+    axes = [model.transform.channels, model.transform.size, model.transform.size]
+    shape = [free[0], *(free.get(axis, length) for axis, length in enumerate(axes, 1))]
+    given = {"name": "pixels" if pixels else "images", "type": "uint8" if pixels else "float32", "axes": shape}
+    return {"input": given, "output": list(OUTPUTS[: 1 if why_no_maps(model.net) else 2])}
 
 
 def target_for(model: Model, kind: str) -> Path:
@@ -133,6 +147,7 @@ def free_axes(model: Model, pixels: bool) -> dict[int, str]:
 def write_onnx(model: Model, path: Path, pixels: bool) -> None:
     if missing := missing_for_onnx():
         raise NinyError(f"{', '.join(missing)}: not installed; pip install 'niny[export]' brings what ONNX needs")
+    about = interface(model, "onnx", pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter speaks of its own parts
         program = torch.onnx.export(
@@ -142,8 +157,8 @@ def write_onnx(model: Model, path: Path, pixels: bool) -> None:
             verbose=False,
             opset_version=OPSET,
             dynamic_shapes=(free_axes(model, pixels),),
-            input_names=["pixels" if pixels else "images"],
-            output_names=OUTPUTS[: 1 if why_no_maps(model.net) else 2],
+            input_names=[about["input"]["name"]],
+            output_names=about["output"],
         )
         assert program is not None
         program.save(str(path), external_data=False)

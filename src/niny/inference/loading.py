@@ -25,7 +25,7 @@ def load(name: str = "cifar10-nin", weights: str | Path | None = None) -> Model:
     the weights kept here (.safetensors, .caffemodel, .params, .pth). Raises NinyError for an unknown name, a name
     without weights, and a file that cannot be read or does not fit.
     """
-    if weights is None and Path(name).suffix in READERS:
+    if weights is None and (Path(name).suffix in READERS or Path(name).is_file()):
         return _from_file(Path(name), None)
     if name == IMAGENET and weights is None:
         raise NinyError(f"no weights of {IMAGENET} are kept here: name a file (niny.load({name!r}, weights=FILE))")

@@ -18,11 +18,11 @@ from niny.data.transforms import ImageNetTransform, Transform
 from niny.errors import NinyError
 from niny.files import write_text
 from niny.images import as_photo, is_batch
-from niny.maps.forward import class_maps, decide, head_kind, logits, why_no_grids, why_no_maps
+from niny.maps.forward import PIXELS, class_maps, decide, head_kind, logits, why_no_grids, why_no_maps
 from niny.maps.pictures import choose_images
 from niny.models import Network
 
-CHUNK = 64  # images read and answered at a time: bounds the memory of a long list
+CHUNK = 50  # images read and answered at a time: bounds the memory of a long list
 
 Prediction = dict[str, Any]  # {"label": str, "probability": float}
 
@@ -96,7 +96,7 @@ class Model:
         return torch.stack(maps) if several else maps[0]
 
     def answers(self, images: Iterable[Any], size: int | None = None) -> Iterator[Answer | NinyError]:
-        """What is said of each image, in order; an error where one cannot be read. Never holds more than a chunk."""
+        """What is said of each image, in order; an error where one cannot be read. Reads some, then answers them."""
         if size is not None and (reason := why_no_grids(self.net) or self._one_size()):
             raise NinyError(f"size={size}: {reason}")
         numbered = enumerate(images)
@@ -141,6 +141,13 @@ class Model:
         return [said[i] for i in range(len(read))]
 
     def _run(self, pixels: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Maps, where there are any, and probabilities; large images go a few at a time."""
+        parts = [self._look(part) for part in pixels.split(max(1, PIXELS // pixels[0, 0].numel()))]
+        chances = torch.cat([said for _, said in parts])
+        maps = [maps for maps, _ in parts if maps is not None]
+        return torch.cat(maps) if maps else None, chances
+
+    def _look(self, pixels: Tensor) -> tuple[Tensor | None, Tensor]:
         x = self.transform.normalise(pixels)
         if why_no_maps(self.net):
             return None, logits(self.net, x).softmax(1)
