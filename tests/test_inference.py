@@ -258,6 +258,20 @@ def test_networks_with_other_heads_answer_but_take_one_size(project: Path, param
         model.predict(photo, size=64)
 
 
+def test_the_rivals_of_nin_are_used_in_the_same_way(project: Path, params: Params, photo: Path) -> None:
+    for scale, name in (("short", "cifar10-cnn-gap"), ("paper", "cifar10-maxout")):
+        keep(project, params, scale, name)
+        write_weights(params, scale, project)
+    cnn, maxout = niny.load("cifar10-cnn-gap"), niny.load("cifar10-maxout")
+    assert cnn.class_maps(photo).shape == (10, 4, 4)
+    assert len(maxout.predict(photo)) == 5
+    with pytest.raises(NinyError, match="no map belongs to a class"):
+        maxout.class_maps(photo)
+    for model in (cnn, maxout):
+        with pytest.raises(NinyError, match="size=64"):
+            model.predict(photo, size=64)
+
+
 @pytest.mark.skipif(not AUTHORS.is_file(), reason="NINY_CAFFEMODEL names no file: the authors' cifar10_nin.caffemodel")
 def test_the_authors_file_can_take_the_place_of_kept_weights(project: Path, photo: Path) -> None:
     named, given = niny.load(str(AUTHORS)), niny.load(NAME, weights=AUTHORS)

@@ -277,12 +277,12 @@ def show_weights(options: argparse.Namespace) -> None:
     from niny.models import list_weights
 
     kept = {name: dict(weights.meta) for name, weights in list_weights().items()}
-    if options.json:
-        print(json.dumps(kept, indent=1))
-    elif not kept:
-        print("no weights are kept here yet: niny train, then niny weights write")
-    for name, meta in {} if options.json else kept.items():
-        print(f"{name:28} {meta['scale']:6} test error {meta['test_error']:5.2f} %  SHA-256 {meta['sha256'][:12]}")
+    lines = [
+        f"{name:28} {meta['scale']:6} test error {meta['test_error']:5.2f} %  SHA-256 {meta['sha256'][:12]}"
+        for name, meta in kept.items()
+    ]
+    nothing = "no weights are kept here yet: niny train, then niny weights write"
+    print(json.dumps(kept, indent=1) if options.json else "\n".join(lines) or nothing)
 
 
 def write_cards(options: argparse.Namespace) -> None:

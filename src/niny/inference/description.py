@@ -13,8 +13,10 @@ from typing import Any
 from niny.data.sets import ORIGINS
 from niny.data.transforms import IMAGENET_MEAN, STEP, ImageNetTransform, Transform
 from niny.images import FORMATS
-from niny.maps.forward import why_no_grids, why_no_maps
+from niny.maps.forward import head_kind, why_no_grids, why_no_maps
 from niny.models import Network, parameter_count
+from niny.models.blocks import MLPConv
+from niny.models.registry import LICENCE
 
 IMAGENET = "imagenet-nin"
 PAPER = {
@@ -62,7 +64,7 @@ class Origin:
 
     @property
     def licence(self) -> str:
-        return "MIT" if self.record else "that of the file's authors"
+        return LICENCE if self.record else "that of the file's authors"
 
 
 def describe(
@@ -81,7 +83,7 @@ def describe(
         },
         "publication": PAPER,
         "model": {
-            "description": "mlpconv layers, then the spatial mean of each class's map",
+            "description": f"{'mlpconv' if is_nin(net) else 'convolutional'} layers; head: {head_kind(net)}",
             "provenance": origin.provenance,
             "architecture": "Convolutional Neural Network (CNN)",
             "learning_type": "Supervised learning",
@@ -97,6 +99,10 @@ def describe(
             "larger_images": why_no_grids(net) or _larger(transform),
         },
     }
+
+
+def is_nin(net: Network) -> bool:
+    return any(isinstance(layer, MLPConv) for layer in net.modules())
 
 
 def _input() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from niny.data.transforms import ImageNetTransform, transform_for
 from niny.errors import NinyError
 from niny.inference.description import IMAGENET, Origin, describe
 from niny.inference.model import Model
-from niny.models import BUILDERS, Network, get_weight, nin_imagenet
+from niny.models import Network, get_weight, nin_imagenet, trained
 from niny.models.loading import READERS, by_layer, read_cifar, read_raw
 from niny.models.registry import sha256
 from niny.models.weights import load_weights
@@ -35,9 +35,7 @@ def load(name: str = "cifar10-nin", weights: str | Path | None = None) -> Model:
         pick(load_params(home()).experiments, name, "network")
         return _from_file(Path(weights), name)
     kept = get_weight(name)
-    run = load_params(home()).run(kept.meta["scale"], name)
-    net = BUILDERS[run.experiment.net](weights=kept)
-    return _model(net, run.data.name, Origin(name, kept.path, kept.meta["sha256"], kept.meta))
+    return _model(trained(kept), kept.meta["dataset"], Origin(name, kept.path, kept.meta["sha256"], kept.meta))
 
 
 def _from_file(file: Path, name: str | None) -> Model:

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg", ".pdf")
-MOST = 20  # rows that a page can show
+MOST, WIDEST = 20, 10  # rows and maps a row that a page can show
 
 
 def draw_answers(answers: Sequence[Answer], title: str, top: int = 5) -> "Figure":
-    """A row for each image: the image as the network saw it, then the maps of its `top` classes, likeliest first.
+    """A row for each image: the image as the network saw it, then the maps of its likeliest classes, at most ten.
 
     All maps of a row share one colour scale, shown at its end. Raises NinyError for a network without maps.
     """
@@ -24,7 +24,7 @@ def draw_answers(answers: Sequence[Answer], title: str, top: int = 5) -> "Figure
 
     if any(answer.maps is None for answer in answers):
         raise NinyError("this network has no class maps to draw: leave out --maps")
-    columns = min(top, len(answers[0].labels))
+    columns = min(top, WIDEST, len(answers[0].labels))
     heights = [answer.seen.pixels.shape[1] / answer.seen.pixels.shape[2] for answer in answers]
     figure, grid = plt.subplots(
         len(answers),

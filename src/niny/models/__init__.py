@@ -38,6 +38,7 @@ __all__ = [
     "nin_mnist",
     "nin_svhn",
     "parameter_count",
+    "trained",
     "variant_state",
 ]
 
@@ -92,8 +93,13 @@ def _trained(builder: str, weights: Weights | WeightsEnum | str, num_classes: in
         raise NinyError(f"{kept.name} are weights of {run.experiment.net}, not of {builder}")
     if num_classes not in (None, run.data.classes):
         raise NinyError(f"{kept.name} tells {run.data.classes} classes apart: num_classes={num_classes} does not fit")
-    net = build(run)
-    fill(net, by_layer(kept.get_state_dict()), kept.path)
+    return trained(kept)
+
+
+def trained(weights: Weights) -> Network:
+    """The network of kept weights, with them, in evaluation mode. Raises NinyError where the file was changed."""
+    net = build(load_params(home()).run(weights.meta["scale"], weights.name))
+    fill(net, by_layer(weights.get_state_dict()), weights.path)
     return net.eval()
 
 

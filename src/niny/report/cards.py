@@ -156,7 +156,7 @@ def _limits(run: Run) -> str:
 
 - Trained on images of {size} x {size} pixels: photographs are averaged down to that, and what is small in them is lost.
 - Probabilities are those of a softmax that nobody calibrated; an image of no class may get a confident answer.
-- A class map shows where the network finds evidence; that this is the object is measured above, and not always so.
+- A class map shows where the network finds evidence, which need not be the object: see the scores above, if any.
 - Not for decisions about people or safety."""
 
 
