@@ -93,7 +93,7 @@ def card(run: Run, facts: dict[str, Any], scores: dict[str, Score]) -> str:
 def _status(run: Run) -> str:
     if run.scale.evidence:
         return "Weights of the first run at the paper's scale; all runs are in the report of this scale."
-    return f"**No reproduction of the paper:** scale {run.scale.name}, {run.scale.title}."
+    return f"**No reproduction of the paper:** scale {run.scale.title}."
 
 
 def _use(facts: dict[str, Any]) -> str:
