@@ -53,12 +53,12 @@ def fill(net: nn.Module, state: State, path: Path) -> None:
     wanted = {_short(key, {}): value for key, value in net.state_dict().items()}
     for key, value in wanted.items():
         if key not in state:
-            raise NinyError(f"{path}: layer {key.rpartition('.')[0]} with its {key.rpartition('.')[2]} is missing")
+            raise NinyError(f"{path} does not fit the network: {key} is missing")
         if state[key].numel() != value.numel() or (value.dim() > 1 and state[key].shape != value.shape):
             found, expected = tuple(state[key].shape), tuple(value.shape)
-            raise NinyError(f"{path}: {key} has shape {found}, the network needs {expected}")
+            raise NinyError(f"{path} does not fit the network: {key} has shape {found}, not {expected}")
     if extra := sorted(set(state) - set(wanted)):
-        raise NinyError(f"{path}: {extra[0]} belongs to no layer of the network")
+        raise NinyError(f"{path} does not fit the network: {extra[0]} belongs to no layer of it")
     with torch.no_grad():
         for key, value in wanted.items():
             value.copy_(state[key].reshape(value.shape))
