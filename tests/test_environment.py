@@ -12,9 +12,10 @@ from packaging.version import Version
 CONDA_NAMES = {"matplotlib-base": "matplotlib", "seaborn-base": "seaborn", "pytorch": "torch"}
 
 
-def from_pyproject() -> dict[str, str]:
+def from_pyproject(*extras: str) -> dict[str, str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["dev"], f"python{project['requires-python']}"]
+    optional = [line for extra in extras for line in project["optional-dependencies"][extra]]
+    lines = [*project["dependencies"], *optional, f"python{project['requires-python']}"]
     return {canonicalize_name(r.name): str(r.specifier) for r in map(Requirement, lines)}
 
 
@@ -27,14 +28,14 @@ def from_conda() -> dict[str, str]:
 
 
 def test_conda_and_pip_install_the_same_packages() -> None:
-    assert from_conda() == from_pyproject()
+    assert from_conda() == from_pyproject("dev")
 
 
 def test_every_package_is_pinned_to_a_version_that_is_allowed() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
     pins = {canonicalize_name(name): version for name, version in pairs}
-    for name, wanted in from_pyproject().items():
+    for name, wanted in from_pyproject("dev", "export").items():
         if name != "python":
             assert Version(pins[name]) in Requirement(f"x{wanted}").specifier, name
 

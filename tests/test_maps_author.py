@@ -15,7 +15,7 @@ from niny.data.sets import LABELS
 from niny.maps.samples import Scores
 from niny.maps.scores import score_network
 from niny.models import nin_cifar
-from niny.models.caffe import load_caffemodel
+from niny.models.loading import load_file
 
 DATA = Path(os.environ.get("NINY_DATA", "unset"))
 MODEL = Path(os.environ.get("NINY_CAFFEMODEL", DATA / "cifar10_nin.caffemodel"))
@@ -38,7 +38,7 @@ def found() -> Scores:
     images, labels = batch("test_batch")
     ready = Preprocessor.fit(batch("data_batch_1")[0], spec).apply(images[:250])  # a fifth of the images fits about
     net = nin_cifar(pool2="average")
-    load_caffemodel(net, MODEL)
+    load_file(net, MODEL)
     return score_network(net, ready, labels[:250], names=LABELS["cifar10"], seed=0, grids=15)
 
 

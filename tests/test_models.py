@@ -27,7 +27,8 @@ from niny.models import (
     parameter_count,
 )
 from niny.models.blocks import Dropout, LocallyConnected, Maxout, MLPConv, ResponseNorm
-from niny.models.caffe import load_caffemodel, read_caffemodel
+from niny.models.caffe import read_caffemodel
+from niny.models.loading import load_file
 from niny.models.weights import load_weights, save_weights
 
 SMALL = {"width": 0.1}
@@ -37,7 +38,7 @@ SMALL = {"width": 0.1}
     ("net", "count"),
     [
         (nin_cifar(), 966_986),
-        (nin_cifar(classes=100), 984_356),
+        (nin_cifar(num_classes=100), 984_356),
         (nin_svhn(), 1_986_026),
         (nin_mnist(), 349_674),
         (nin_imagenet(), 7_595_176),
@@ -267,4 +268,4 @@ def test_a_caffe_model_of_another_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.caffemodel"
     path.write_bytes(caffemodel(torch.randn(4, 3, 5, 5), old=True))
     with pytest.raises(NinyError, match="conv1"):
-        load_caffemodel(nin_cifar(), path)
+        load_file(nin_cifar(), path)

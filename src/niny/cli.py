@@ -58,6 +58,9 @@ def make_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_maps(commands)
     add_bench(commands)
+    add_predict(commands)
+    add_export(commands)
+    add_weights(commands)
 
     status = commands.add_parser("status", help="which runs of a scale are recorded, missing, collapsed")
     status.add_argument("--scale", required=True)
@@ -86,6 +89,9 @@ def add_data(commands: "argparse._SubParsersAction[Parser]") -> None:
     verify = actions.add_parser("verify", help="hold every file against the digests of the official release")
     verify.add_argument("name", metavar="NAME")
     verify.set_defaults(command=verify_data)
+    small = actions.add_parser("pack", help="keep a set's fitted preprocessing, made small, for prediction")
+    small.add_argument("name", metavar="NAME")
+    small.set_defaults(command=pack_data)
 
 
 def add_notebook(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -163,8 +169,39 @@ def add_bench(commands: "argparse._SubParsersAction[Parser]") -> None:
     bench.add_argument("--experiment", default="cifar10-nin", metavar="EXPERIMENT")
     bench.add_argument("--scale", default="paper", help="whose network and recipe are measured (paper)")
     bench.add_argument("--json", action="store_true", help="print an object in place of a table")
+    bench.add_argument("--inference", action="store_true", help="of predict and class maps on the CPU, by runtime")
     add_compute(bench)
-    bench.set_defaults(command=run_bench)
+    bench.set_defaults(command=lambda options: bench_inference(options) if options.inference else run_bench(options))
+
+
+def add_predict(commands: "argparse._SubParsersAction[Parser]") -> None:
+    predict = commands.add_parser("predict", help="what a network says of any image files, and where it looks")
+    predict.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    predict.add_argument("--weights", default="cifar10-nin", metavar="W", help="a name of `niny weights`, or a file")
+    predict.add_argument("--top", type=int, default=5, metavar="K", help="how many classes are named (5)")
+    predict.add_argument("--size", type=int, metavar="PIXELS", help="take images whole, their shorter side this long")
+    predict.add_argument("--json", action="store_true", help="print a list with an object for each image")
+    predict.add_argument("--maps", type=Path, metavar="PNG", help="draw the images with their class maps")
+    predict.set_defaults(command=predict_images)
+
+
+def add_export(commands: "argparse._SubParsersAction[Parser]") -> None:
+    export = commands.add_parser("export", help="write a network for other runtimes, checked against it")
+    export.add_argument("weights", metavar="WEIGHTS", help="a name of `niny weights`, or a file")
+    export.add_argument("--format", default="onnx", metavar="F", help="onnx, torchscript, torch.export, safetensors")
+    export.add_argument("--out", type=Path, metavar="FILE", help="(the name of the weights, in this folder)")
+    export.add_argument("--pixels", action="store_true", help="put preprocessing into the file: it then takes pixels")
+    export.set_defaults(command=export_weights)
+
+
+def add_weights(commands: "argparse._SubParsersAction[Parser]") -> None:
+    weights = commands.add_parser("weights", help="list the weights kept here, or write their index and cards")
+    weights.add_argument("--json", action="store_true", help="print an object with all that is known of each")
+    weights.set_defaults(command=show_weights)
+    actions = weights.add_subparsers(metavar="ACTION")
+    write = actions.add_parser("write", help="index and model cards of a scale, from its records")
+    write.add_argument("--scale", required=True)
+    write.set_defaults(command=write_cards)
 
 
 def fetch_data(options: argparse.Namespace) -> None:
@@ -178,6 +215,12 @@ def verify_data(options: argparse.Namespace) -> None:
 
     verify(options.name, project_root() / "data")
     print(f"{options.name}: every file is as it was published")
+
+
+def pack_data(options: argparse.Namespace) -> None:
+    from niny.data.transforms import pack
+
+    print(f"the preprocessing of {options.name} is in {pack(options.name, project_root())}")
 
 
 def clean_notebooks(options: argparse.Namespace) -> None:
@@ -245,6 +288,15 @@ def run_bench(options: argparse.Namespace) -> None:
     print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
 
 
+def bench_inference(options: argparse.Namespace) -> None:
+    from niny.benchmark.results import machine_name
+    from niny.inference.latency import keep, measure, table
+
+    result = measure(load_params().run(options.scale, options.experiment))
+    path = keep(result, project_root(), machine_name(result["machine"]))
+    print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
+
+
 def evaluate_weights(options: argparse.Namespace) -> None:
     from niny.training.weights_file import evaluate_file
 
@@ -275,6 +327,40 @@ def show_maps(options: argparse.Namespace) -> None:
     from niny.maps.photograph import draw_photograph
 
     print(draw_photograph(load_params(), options.image, options.weights, options.out, project_root()))
+
+
+def predict_images(options: argparse.Namespace) -> None:
+    from niny.inference.commands import predict_files
+
+    predict_files(options.images, options.weights, options.top, options.size, options.json, options.maps)
+
+
+def export_weights(options: argparse.Namespace) -> None:
+    from niny.inference import load
+    from niny.inference.export import export, target_for
+
+    model = load(options.weights)
+    path = export(model, options.format, options.out or target_for(model, options.format), pixels=options.pixels)
+    print(f"{path}: held against the network; what goes in and comes out is in {path}.config.json")
+
+
+def show_weights(options: argparse.Namespace) -> None:
+    from niny.models import list_weights
+
+    kept = {name: dict(weights.meta) for name, weights in list_weights().items()}
+    lines = [
+        f"{name:28} {meta['scale']:6} test error {meta['test_error']:5.2f} %  SHA-256 {meta['sha256'][:12]}"
+        for name, meta in kept.items()
+    ]
+    nothing = "no weights are kept here yet: niny train, then niny weights write"
+    print(json.dumps(kept, indent=1) if options.json else "\n".join(lines) or nothing)
+
+
+def write_cards(options: argparse.Namespace) -> None:
+    from niny.report.cards import write_weights
+
+    names = write_weights(load_params(), options.scale, project_root())
+    print(f"results/{options.scale}/weights: index and cards of {', '.join(names)}")
 
 
 def show_status(options: argparse.Namespace) -> None:

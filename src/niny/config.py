@@ -195,6 +195,17 @@ def project_root() -> Path:
     raise NinyError(f"no {PARAMS} in {here} or above it: run this inside a clone of the project, or set NINY_ROOT")
 
 
+def home() -> Path:
+    """Where the network's users look up names: the project around the current folder, else the clone we lie in."""
+    try:
+        return project_root()
+    except NinyError:
+        clone = Path(__file__).parents[2]
+        if (clone / PARAMS).is_file():
+            return clone
+        raise
+
+
 def load_params(root: Path | None = None) -> Params:
     """Read and check the project's parameters; without PyYAML (a bare machine) they come from plan.json."""
     folder = root or project_root()

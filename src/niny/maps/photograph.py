@@ -4,18 +4,17 @@ The middle square of the image is averaged down to the side that the network was
 fill the picture as in the training images; what is transparent becomes white.
 """
 
-import struct
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from niny.config import Params, pick
 from niny.data.preprocess import fitted
 from niny.data.sets import load
 from niny.errors import NinyError
+from niny.images import middle_square, read_image
 from niny.maps.forward import class_maps, decide, why_no_maps
 from niny.maps.heads import of_classes
 from niny.maps.pictures import save_picture, show_photograph
@@ -68,34 +67,7 @@ def best_weights(params: Params, root: Path) -> Path:
 
 def read_square(path: Path) -> NDArray[np.uint8]:
     """The middle square of an image file, upright, S x S x 3. Raises NinyError, one line, for what is no such thing."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                image = to_rgb(ImageOps.exif_transpose(opened))
-    except UnidentifiedImageError:
-        raise NinyError(f"{path} is no image that can be read here; PNG, JPEG and WebP can") from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise NinyError(f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: shrink it first") from None
-    except OSError as error:
-        raise NinyError(f"cannot read {path}: {error.strerror or 'the image is damaged or cut short'}") from None
-    except (ValueError, SyntaxError, EOFError, struct.error) as error:
-        raise NinyError(f"cannot read {path}: {' '.join(str(error).split()):.100}") from None
-    side = min(image.size)
-    left, top = ((length - side) // 2 for length in image.size)
-    return np.asarray(image.crop((left, top, left + side, top + side)))
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any kind of image as 8-bit RGB: 16 bits scaled down, transparency laid on white."""
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no range; save the image with 8 or 16 bits")
-    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layered = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
+    return np.asarray(middle_square(read_image(path)).image)
 
 
 def shrink(square: NDArray[np.uint8], size: int, channels: int) -> NDArray[np.uint8]:

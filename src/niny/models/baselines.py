@@ -32,15 +32,15 @@ def build_cnn(options: Options) -> Network:
         if i < 3:
             layers[f"norm{i}"] = ResponseNorm(maps)
         channels = maps
-    layers["local4"] = LocallyConnected(maps, options.classes, side, 3)
+    layers["local4"] = LocallyConnected(maps, options.num_classes, side, 3)
     if options.final_relu:
         layers["relu4"] = nn.ReLU()
-    return Network(layers, make_head(options, options.classes, side), last_layers("local4", options))
+    return Network(layers, make_head(options, options.num_classes, side), last_layers("local4", options))
 
 
 def build_linear(options: Options) -> Network:
     """NIN with each mlpconv replaced by one convolution of the same kernel and output width: what does the MLP add?"""
-    outs = [scaled(CIFAR.maps[0][-1], options.width), scaled(CIFAR.maps[1][-1], options.width), options.classes]
+    outs = [scaled(CIFAR.maps[0][-1], options.width), scaled(CIFAR.maps[1][-1], options.width), options.num_classes]
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = options.channels
     for i, (out, kernel) in enumerate(zip(outs, CIFAR.kernels, strict=True), 1):
@@ -53,7 +53,7 @@ def build_linear(options: Options) -> Network:
                 layers[f"drop{i}"] = Dropout(options.dropout, options.inverted_dropout)
         channels = out
     side = halved(halved(options.size))
-    return Network(layers, make_head(options, options.classes, side), last_layers("conv3", options))
+    return Network(layers, make_head(options, options.num_classes, side), last_layers("conv3", options))
 
 
 class MaxoutNetwork(Network):
@@ -86,6 +86,6 @@ def build_maxout(options: Options) -> Network:
         fc1=nn.Linear(channels * side * side, 5 * units),
         maxout4=Maxout(5),
         drop4=Dropout(0.5, options.inverted_dropout),
-        fc2=nn.Linear(units, options.classes),
+        fc2=nn.Linear(units, options.num_classes),
     )
     return MaxoutNetwork(layers, nn.Sequential(OrderedDict(flatten=nn.Flatten(), **dense)), ("head.fc2",))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from niny.errors import NinyError
 
@@ -32,24 +32,6 @@ def read_caffemodel(path: Path) -> dict[str, list[Tensor]]:
     if not layers:
         raise NinyError(f"{path} holds no Caffe layer with weights: is it a .caffemodel file?")
     return layers
-
-
-def load_caffemodel(net: nn.Module, path: Path) -> None:
-    """Copy a Caffe file's weights into `net` by layer name; every weighted layer must be there with its shape."""
-    layers = read_caffemodel(path)
-    for name, layer in net.named_modules():
-        if not isinstance(layer, nn.Conv2d):
-            continue
-        caffe = name.rpartition(".")[2]
-        if caffe not in layers or len(layers[caffe]) != 2:
-            raise NinyError(f"{path}: layer {caffe} with weight and bias is missing")
-        weight, bias = layers[caffe]
-        if weight.shape != layer.weight.shape or bias.numel() != layer.out_channels:
-            found, expected = tuple(weight.shape), tuple(layer.weight.shape)
-            raise NinyError(f"{path}: layer {caffe} has weights {found}, the network needs {expected}")
-        with torch.no_grad():
-            layer.weight.copy_(weight)
-            layer.bias.copy_(bias.flatten())  # type: ignore[union-attr]  # every convolution here has a bias
 
 
 def _layer(body: memoryview | int, name_field: int, blob_field: int) -> tuple[str, list[Tensor]]:

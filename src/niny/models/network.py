@@ -36,6 +36,7 @@ class Network(nn.Module):
         return x
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits, N x classes: what the head makes of the class maps of N x C x H x W preprocessed images."""
         logits: Tensor = self.head(self.class_maps(x))
         return logits
 
@@ -76,4 +77,5 @@ def initialise(net: Network, init: str, std: float, seed: int) -> None:
 
 
 def parameter_count(net: nn.Module) -> int:
+    """How many numbers training may change."""
     return sum(p.numel() for p in net.parameters())

@@ -34,7 +34,7 @@ MNIST = Shape(((96, 64, 48), (128, 96, 48), (128, 96)), (5, 5, 5))
 class Options:
     """What the experiments vary about a network (see niny.config.Experiment for the meaning)."""
 
-    classes: int = 10
+    num_classes: int = 10
     channels: int = 3
     size: int = 32
     width: float = 1.0
@@ -42,13 +42,18 @@ class Options:
     dropout: float = 0.5
     inverted_dropout: bool = True
     pool2: str = "max"
+    pool_padding: int = 0
     final_relu: bool = True
     batch_norm: bool = False
 
 
-def pool(kind: str = "max") -> nn.Module:
-    """Halve the side, rounding up: 32 -> 16 -> 8 and 28 -> 14 -> 7."""
-    return nn.MaxPool2d(3, 2, ceil_mode=True) if kind == "max" else nn.AvgPool2d(3, 2, ceil_mode=True)
+def pool(kind: str = "max", padding: int = 0) -> nn.Module:
+    """Halve the side, rounding up: 32 -> 16 -> 8 and 28 -> 14 -> 7.
+
+    Windows begin at the edge and are clipped at the far one; with `padding` 1 they are centred, as in others' versions.
+    """
+    make = nn.MaxPool2d if kind == "max" else nn.AvgPool2d
+    return make(3, 2, padding, ceil_mode=padding == 0)
 
 
 def halved(side: int) -> int:
@@ -61,7 +66,7 @@ def make_head(options: Options, maps: int, side: int) -> nn.Module:
     if options.head == "gap":
         return GlobalAveragePool()
     dropout = Dropout(0.5, options.inverted_dropout) if options.head == "fc_dropout" else None
-    return FullyConnected(maps * side * side, options.classes, dropout)
+    return FullyConnected(maps * side * side, options.num_classes, dropout)
 
 
 def last_layers(map_layer: str, options: Options) -> tuple[str, ...]:
@@ -71,7 +76,7 @@ def last_layers(map_layer: str, options: Options) -> tuple[str, ...]:
 def build_nin(shape: Shape, options: Options) -> Network:
     """Three mlpconv blocks with pooling and dropout between them, then the head."""
     blocks = [[scaled(m, options.width) for m in maps] for maps in shape.maps]
-    blocks[2].append(options.classes)
+    blocks[2].append(options.num_classes)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = options.channels
     for i, (names, maps, kernel) in enumerate(zip(NAMES, blocks, shape.kernels, strict=True), 1):
@@ -79,21 +84,21 @@ def build_nin(shape: Shape, options: Options) -> Network:
         widths = list(zip(names, maps, strict=True))
         layers[f"mlpconv{i}"] = MLPConv(channels, widths, kernel, final_relu=relu, batch_norm=options.batch_norm)
         if i < 3:
-            layers[f"pool{i}"] = pool(options.pool2 if i == 2 else "max")
+            layers[f"pool{i}"] = pool(options.pool2 if i == 2 else "max", options.pool_padding)
             if options.dropout > 0:
                 layers[f"drop{i}"] = Dropout(options.dropout, options.inverted_dropout)
         channels = maps[-1]
-    head = make_head(options, options.classes, halved(halved(options.size)))
+    head = make_head(options, options.num_classes, halved(halved(options.size)))
     return Network(layers, head, last_layers("mlpconv3.cccp6", options))
 
 
 def build_imagenet(options: Options) -> Network:
-    """The authors' ImageNet network (their Caffe model, not in the paper): four blocks, 227 pixels, 6 x 6 maps."""
+    """The authors' ImageNet network (their Caffe model, not in the paper): four blocks, 224 pixels, 6 x 6 maps."""
     blocks = (
         ([("conv1", 96), ("cccp1", 96), ("cccp2", 96)], 11, 4, 0),
         ([("conv2", 256), ("cccp3", 256), ("cccp4", 256)], 5, 1, 2),
         ([("conv3", 384), ("cccp5", 384), ("cccp6", 384)], 3, 1, 1),
-        ([("conv4", 1024), ("cccp7", 1024), ("cccp8", options.classes)], 3, 1, 1),
+        ([("conv4", 1024), ("cccp7", 1024), ("cccp8", options.num_classes)], 3, 1, 1),
     )
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels = options.channels

@@ -20,13 +20,16 @@ DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4
 MAX_HEADER = 1 << 20
 
 
-def save_weights(path: Path, state: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
-    """Write `state` as float16 with `about` as the file's metadata."""
+def save_weights(
+    path: Path, state: Mapping[str, Tensor], about: Mapping[str, str], dtype: torch.dtype = torch.float16
+) -> None:
+    """Write `state` as float16, or as float32, with `about` as the file's metadata."""
+    kind = {torch.float16: "F16", torch.float32: "F32"}[dtype]
     header: dict[str, Any] = {"__metadata__": dict(about)}
     blobs, offset = [], 0
     for name, tensor in state.items():
-        blob = tensor.detach().cpu().to(torch.float16).contiguous().numpy().tobytes()
-        header[name] = {"dtype": "F16", "shape": list(tensor.shape), "data_offsets": [offset, offset + len(blob)]}
+        blob = tensor.detach().cpu().to(dtype).contiguous().numpy().tobytes()
+        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [offset, offset + len(blob)]}
         blobs.append(blob)
         offset += len(blob)
     text = json.dumps(header, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""The test error of a weights file: of a run of this study, or the authors' own Caffe network."""
+"""The test error of a weights file: of a run of this study, the authors' own Caffe network, or a published variant."""
 
 from pathlib import Path
 
@@ -8,31 +8,26 @@ from niny.config import DataSpec, Params
 from niny.data.preprocess import fitted
 from niny.data.sets import load
 from niny.errors import NinyError
-from niny.models import Network, build, nin_cifar
-from niny.models.caffe import load_caffemodel
+from niny.models import Network, build
+from niny.models.loading import by_layer, fill, read_cifar
 from niny.models.weights import load_weights
 from niny.training.device import choose_compute
 from niny.training.loop import Evaluation, evaluate
 
 
 def load_network(params: Params, path: Path) -> Network:
-    """The network a file belongs to, with its weights: by its metadata, or for .caffemodel the authors' CIFAR-10 NIN.
+    """The network a file belongs to, with its weights: by its metadata, or by the names of its layers.
 
-    Raises NinyError for a file of another kind, an unknown experiment, or weights that do not fit.
+    A file of others is a CIFAR NIN: the authors' .caffemodel, or a published variant's state dict. Raises NinyError for
+    a file of another kind, an unknown experiment, or weights that do not fit.
     """
-    if path.suffix == ".caffemodel":
-        net = nin_cifar(pool2="average")
-        load_caffemodel(net, path)
-        return net
+    if path.suffix != ".safetensors":
+        return read_cifar(path)
     state, about = load_weights(path)
     if not {"scale", "experiment"} <= set(about):
-        raise NinyError(f"{path} does not say which experiment it belongs to: was it written by niny?")
+        return read_cifar(path)
     net = build(params.run(about["scale"], about["experiment"]))
-    try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise NinyError(f"{path} does not fit {about['experiment']} at scale {about['scale']}: {reason:.200}") from None
+    fill(net, by_layer(state), path)
     return net
 
 

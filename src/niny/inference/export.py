@@ -1,0 +1,226 @@
+"""Write a network for other runtimes, and believe in the file only when it was held against the network.
+
+Every format gives two outputs, `probabilities` [N, K] and `class_maps` [N, K, h, w] (the first alone where a network
+has no maps), for float32 input [N, C, H, W] that is preprocessed as `model.config` says; batch and, where the head
+allows it, size are free. With `pixels=True` preprocessing is in the file: input is then uint8 pixels [N, C, S, S].
+
+    onnx          read by onnxruntime, and through it by most others    (needs `pip install niny[export]`)
+    torchscript   `torch.jit.load`, also from C++
+    torch.export  `torch.export.load`, a .pt2 file
+    safetensors   the weights alone, float32, under our layer names
+"""
+
+import copy
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from niny.data.preprocess import gcn, lcn
+from niny.data.transforms import IMAGENET_MEAN, ImageNetTransform, Transform
+from niny.errors import NinyError
+from niny.files import replacing, write_text
+from niny.inference.model import Model
+from niny.maps.forward import head_kind, why_no_grids, why_no_maps
+from niny.models.weights import load_weights, save_weights
+
+TOLERANCE = 1e-5  # of the largest value, for the file's outputs against the network's
+OUTPUTS = ("probabilities", "class_maps")
+OPSET = 20
+
+
+class Exported(nn.Module):
+    """What the file computes. In evaluation mode for good."""
+
+    def __init__(self, model: Model, pixels: bool) -> None:
+        super().__init__()
+        self.net = model.net.eval()
+        self.normalise = Normalise(model.transform) if pixels else nn.Identity()
+        self.with_maps = why_no_maps(model.net) is None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        x = self.normalise(x)
+        if not self.with_maps:
+            return (self.net(x).softmax(1),)
+        maps = self.net.class_maps(x)
+        return self.net.head(maps).softmax(1), maps
+
+
+class Normalise(nn.Module):
+    """The preprocessing of the size of training as a module: uint8 N x C x S x S -> float32."""
+
+    def __init__(self, transform: Transform | ImageNetTransform) -> None:
+        super().__init__()
+        self.transform = transform
+        fit = None if isinstance(transform, ImageNetTransform) else transform.fit
+        for name in ("mean", "whitening"):
+            values = getattr(fit, name, None)
+            self.register_buffer(name, None if values is None else torch.from_numpy(values))
+        self.mean: Tensor | None
+        self.whitening: Tensor | None
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        if isinstance(self.transform, ImageNetTransform):
+            centred = pixels.float() - torch.tensor(IMAGENET_MEAN)[:, None, None]
+            return centred.flip(1) if self.transform.blue_first else centred
+        spec = self.transform.fit.spec
+        x = pixels.float() / 255 if spec.preprocessing == "mean" else gcn(pixels, spec.gcn_scale)
+        if self.mean is None:
+            return lcn(x)
+        rows = x.flatten(1) - self.mean
+        return (rows if self.whitening is None else rows @ self.whitening).view(pixels.shape)
+
+
+def export(model: Model, kind: str, path: Path, *, pixels: bool = False) -> Path:
+    """Write `model` as `kind` (onnx, torchscript, torch.export, safetensors) and `<path>.config.json` beside it.
+
+    Raises NinyError for an unknown kind, where packages are missing, and where the file's outputs differ from the
+    network's by more than 1e-5 of their largest; then nothing is written.
+    """
+    if kind not in WRITERS:
+        raise NinyError(f"unknown format {kind!r}: choose from {', '.join(WRITERS)}")
+    if kind == "safetensors" and pixels:
+        raise NinyError("safetensors holds weights alone: preprocessing cannot be in the file; leave out --pixels")
+    if not path.parent.is_dir():
+        raise NinyError(f"{path.parent} is no folder: make it first, or name another file")
+    write, run = WRITERS[kind]
+    with replacing(path) as part:
+        write(model, part, pixels)
+        check(model, lambda x: run(part, model, x), pixels)
+    config = {**model.config, "export": {"format": kind, **interface(model, kind, pixels)}}
+    write_text(path.with_name(f"{path.name}.config.json"), json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    return path
+
+
+def interface(model: Model, kind: str, pixels: bool) -> dict[str, Any]:
+    """What goes into the file and comes out of it, by name, type and axes."""
+    if kind == "safetensors":
+        return {"input": {}, "output": []}
+    free = free_axes(model, pixels)
+    axes = [model.transform.channels, model.transform.size, model.transform.size]
+    shape = [free[0], *(free.get(axis, length) for axis, length in enumerate(axes, 1))]
+    given = {"name": "pixels" if pixels else "images", "type": "uint8" if pixels else "float32", "axes": shape}
+    return {"input": given, "output": list(OUTPUTS[: 1 if why_no_maps(model.net) else 2])}
+
+
+def target_for(model: Model, kind: str) -> Path:
+    """A file name in this folder: that of the weights, with what the format usually ends in."""
+    return Path(f"{model.config['meta']['name']}{SUFFIXES.get(kind, '')}")
+
+
+def check(model: Model, run: Callable[[Tensor], tuple[Tensor, ...]], pixels: bool) -> None:
+    """Hold a file's outputs against the network's, on other batches and, where they are free, other sizes."""
+    channels, size = model.transform.channels, model.transform.size
+    sides = [size] if pixels or not any_size(model) else [size, size + 13]
+    generator = torch.Generator().manual_seed(0)
+    reference = Exported(model, pixels)
+    for count, side in ((n, s) for n in (1, 3) for s in sides):
+        x = torch.randint(256, (count, channels, side, side), generator=generator, dtype=torch.uint8)
+        given = x if pixels else x.float() / 64 - 2
+        with torch.no_grad():
+            expected = reference(given)
+        for name, ours, theirs in zip(OUTPUTS, expected, run(given), strict=False):
+            difference = float((ours - theirs).abs().max() / ours.abs().max().clamp_min(1))
+            if not difference <= TOLERANCE:
+                raise NinyError(f"the file gives other {name} than the network: they differ by {difference:.1e}")
+
+
+def any_size(model: Model) -> bool:
+    return head_kind(model.net) == "gap" and why_no_grids(model.net) is None
+
+
+def example(model: Model, pixels: bool) -> Tensor:
+    """Two images: a batch of one would be taken for a constant."""
+    shape = (2, model.transform.channels, model.transform.size, model.transform.size)
+    return torch.zeros(shape, dtype=torch.uint8) if pixels else torch.zeros(shape)
+
+
+def free_axes(model: Model, pixels: bool) -> dict[int, str]:
+    return {0: "batch"} if pixels or not any_size(model) else {0: "batch", 2: "height", 3: "width"}
+
+
+def write_onnx(model: Model, path: Path, pixels: bool) -> None:
+    if missing := missing_for_onnx():
+        raise NinyError(f"{', '.join(missing)}: not installed; pip install 'niny[export]' brings what ONNX needs")
+    about = interface(model, "onnx", pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter speaks of its own parts
+        program = torch.onnx.export(
+            Exported(model, pixels),
+            (example(model, pixels),),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            dynamic_shapes=(free_axes(model, pixels),),
+            input_names=[about["input"]["name"]],
+            output_names=about["output"],
+        )
+        assert program is not None
+        program.save(str(path), external_data=False)
+
+
+def run_onnx(path: Path, model: Model, x: Tensor) -> tuple[Tensor, ...]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    return tuple(torch.from_numpy(y) for y in session.run(None, {session.get_inputs()[0].name: x.numpy()}))
+
+
+def write_torchscript(model: Model, path: Path, pixels: bool) -> None:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # tracing is frozen, not gone
+        torch.jit.trace(Exported(model, pixels), example(model, pixels)).save(str(path))
+
+
+def run_torchscript(path: Path, model: Model, x: Tensor) -> tuple[Tensor, ...]:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        return tuple(torch.jit.load(str(path))(x))
+
+
+def write_exported(model: Model, path: Path, pixels: bool) -> None:
+    shapes = (dict.fromkeys(free_axes(model, pixels), torch.export.Dim.DYNAMIC),)
+    program = torch.export.export(Exported(model, pixels), (example(model, pixels),), dynamic_shapes=shapes)
+    with path.open("wb") as file:
+        torch.export.save(program, file)
+
+
+def run_exported(path: Path, model: Model, x: Tensor) -> tuple[Tensor, ...]:
+    with path.open("rb") as file, torch.no_grad():
+        return tuple(torch.export.load(file).module()(x))
+
+
+def write_safetensors(model: Model, path: Path, pixels: bool) -> None:
+    about = {
+        key: str(value) for key, value in model.config["niny"]["weights"].items() if key in ("experiment", "scale")
+    }
+    save_weights(path, model.net.state_dict(), about, torch.float32)
+
+
+def run_safetensors(path: Path, model: Model, x: Tensor) -> tuple[Tensor, ...]:
+    twin = copy.deepcopy(Exported(model, pixels=False))
+    for value in twin.state_dict().values():
+        value.fill_(0)
+    twin.net.load_state_dict(load_weights(path)[0])
+    with torch.no_grad():
+        return tuple(twin(x))
+
+
+def missing_for_onnx() -> list[str]:
+    return [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+
+
+Write = Callable[[Model, Path, bool], None]
+Run = Callable[[Path, Model, Tensor], tuple[Tensor, ...]]
+WRITERS: Mapping[str, tuple[Write, Run]] = {
+    "onnx": (write_onnx, run_onnx),
+    "torchscript": (write_torchscript, run_torchscript),
+    "torch.export": (write_exported, run_exported),
+    "safetensors": (write_safetensors, run_safetensors),
+}
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".torchscript.pt", "torch.export": ".pt2", "safetensors": ".safetensors"}
