@@ -327,6 +327,11 @@ def test_cards_of_runs_that_are_no_more_go(kept: Path, params: Params) -> None:
     assert not (kept / "results/short/weights/cifar10-nin.md").exists()
 
 
+def test_what_learnt_permuted_labels_is_not_offered(kept: Path, params: Params) -> None:
+    keep(kept, params, "short", "cifar10-nin-permuted")
+    assert write_weights(params, "short", kept) == [NAME]
+
+
 def test_predict_prints_answers_and_draws_maps(kept: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(photo), "--top", "2", "--maps", "maps.png"]) == 0
     lines = capsys.readouterr().out.splitlines()

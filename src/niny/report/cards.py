@@ -34,6 +34,8 @@ def write_weights(params: Params, scale: str, root: Path) -> list[str]:
     """
     kept = [r for r in read_runs(params, scale, root) if r.seed == 0 and r.state == "finished"]
     kept = [record for record in kept if (root / record.folder / WEIGHTS).is_file()]
+    # what was trained on permuted labels is a null for maps: it knows nothing of images
+    kept = [record for record in kept if params.experiments[record.experiment].labels == "true"]
     if not kept:
         raise NinyError(f"no finished run of scale {scale} has weights: niny train EXPERIMENT --scale {scale}")
     entries = {record.experiment: entry(params.run(scale, record.experiment), record, root) for record in kept}
