@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from niny.config import Recipe, Run
 from niny.data.augment import translate_and_flip
 from niny.models import Network, build, initialise
-from niny.training.device import Compute
+from niny.training.device import Compute, keep_freed_memory, set_malloc
 from niny.training.loop import TrainingData, batches, train_epoch
 from niny.training.optimiser import make_optimiser
 from niny.training.seeds import Seeds
@@ -33,6 +33,11 @@ def seconds(work: Callable[[], object], compute: Compute) -> float:
 def synchronise(compute: Compute) -> None:
     if compute.device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def usual_memory() -> None:
+    """Undo `keep_freed_memory`: what glibc comes to by itself in a process that makes large tensors."""
+    set_malloc(separate_maps=65_536, trim_above=2**26, grow_by=2**17)
 
 
 def ceiling(compute: Compute, rounds: int = 20) -> float:
@@ -79,6 +84,7 @@ class PlainLoop:
         )
 
     def epoch(self) -> None:
+        usual_memory()  # the engine's setting holds for the whole process
         self.net.train()
         running_loss, mistakes = 0.0, 0
         for images, labels in self.loader:
@@ -103,6 +109,7 @@ class EngineLoop:
         self.data = TrainingData(placed, labels.to(compute.device), placed, labels)
 
     def epoch(self) -> None:
+        keep_freed_memory()
         train_epoch(self.update, self.data, self.recipe, 0, SEEDS, augment=True)
 
 

@@ -2,7 +2,6 @@
 
 import ctypes
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -60,16 +59,19 @@ def has_bfloat16(kind: str) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())  # the public API has no such question
 
 
-@cache
 def keep_freed_memory() -> bool:
     """Let the C library keep freed memory for the next tensor; False where that is not glibc and nothing changes.
 
     glibc returns every large block to the system when a tensor dies and gets it back as pages to be zeroed: 109,000
     page faults in one training step of 128 images, a fifth of its time (benchmarks/NOTES.md).
     """
+    return set_malloc(separate_maps=0, trim_above=2**31 - 1, grow_by=2**28)
+
+
+def set_malloc(separate_maps: int, trim_above: int, grow_by: int, map_above: int = 2**25) -> bool:
+    """Set glibc's M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD; False where there is no glibc."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return False
-    no_separate_maps, never_trim, grow_by = (-4, 0), (-1, 2**31 - 1), (-2, 2**28)
-    return all(mallopt(*setting) == 1 for setting in (no_separate_maps, never_trim, grow_by))
+    return all(mallopt(*pair) == 1 for pair in ((-4, separate_maps), (-1, trim_above), (-2, grow_by), (-3, map_above)))
