@@ -66,7 +66,7 @@ def study_text(study: Study, prefix: str) -> str:
 
 
 def caption(scale: Scale) -> str:
-    warning = "" if scale.evidence else " Too short to test the paper: its numbers stand beside, not against, these."
+    warning = "" if scale.evidence else " Too short to test the paper: its numbers stand beside ours and judge nothing."
     title = scale.title[0].upper() + scale.title[1:]
     return f"{title}.{warning}"
 
