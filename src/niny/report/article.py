@@ -141,8 +141,8 @@ def lead(study: Study) -> str:
         counts = ", ".join(f"{n} {status}" for status, n in tally(study))
         return f"The paper's claims, each judged by a rule written before the runs: {counts}."
     return (
-        "These numbers show that the study runs from end to end, and what a small network learns in little time. They "
-        "are no test of the paper, whose numbers stand beside them as what is not yet tested."
+        "These numbers show that the study runs from end to end, and what its networks learn in the time they had. "
+        "They are no test of the paper, whose numbers stand beside them as what is not yet tested."
     )
 
 
