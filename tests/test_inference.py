@@ -470,9 +470,9 @@ def test_how_long_answers_take_is_measured_for_each_runtime(
 
 def test_the_weights_that_the_repository_keeps_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NINY_ROOT", str(ROOT))
-    if not list_weights():
-        pytest.skip("no weights are kept in the repository yet")
-    for name, weights in list_weights().items():
+    kept = list_weights()
+    assert kept, "the index of results/*/weights has lost what it listed"
+    for name, weights in kept.items():
         model = niny.load(name)
         assert (KEPT / f"{model.dataset}.npz").is_file() or weights.meta["dataset"] == "svhn", "run: niny data pack"
         assert (weights.path.parents[3] / "weights" / f"{name}.md").is_file()
