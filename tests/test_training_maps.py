@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from niny.training import choose_compute, train_experiment
 from niny.training.loop import TrainingData
 from niny.training.permuted import with_labels_of
 from niny.training.record import read_metrics
-from niny.training.snapshots import COLUMNS, look_at_maps
+from niny.training.snapshots import COLUMNS, FOLLOWED, KEPT_EPOCHS, followed_maps, keep_followed, look_at_maps
 
 CPU = choose_compute("cpu", "float32")
 
@@ -71,6 +72,31 @@ def test_a_dead_network_says_nothing_of_concentration(params: Params, data: Trai
     assert row["map_claim1_rate"] == pytest.approx(0.1)
 
 
+def test_the_maps_that_are_kept_are_those_of_the_epochs_and_images_they_name(
+    params: Params, data: TrainingData, tmp_path: Path
+) -> None:
+    run = params.run("smoke", "cifar10-nin")
+    history = []
+    for epoch in range(1, 101):
+        net = build(run)
+        initialise(net, "centred", 0.0, epoch)
+        history.append({"epoch": epoch, "maps": followed_maps(net, data, run, CPU)})
+    keep_followed(tmp_path / FOLLOWED, history, run, len(data.test_labels))
+    kept = np.load(tmp_path / FOLLOWED)
+    assert kept["epoch"][0] == 1
+    assert kept["epoch"][-1] == 100
+    assert 12 <= len(kept["epoch"]) <= KEPT_EPOCHS
+    with torch.no_grad():
+        logits = net.eval()(data.test_images[kept["image"].astype(int)])
+    np.testing.assert_allclose(kept["maps"][-1].astype(float).mean((2, 3)), logits, atol=2e-3)
+
+
+def test_a_network_without_maps_leaves_none(params: Params, data: TrainingData, tmp_path: Path) -> None:
+    run = params.run("smoke", "cifar10-cnn-fc")
+    keep_followed(tmp_path / FOLLOWED, [{"epoch": 1, "maps": followed_maps(build(run), data, run, CPU)}], run, 100)
+    assert not (tmp_path / FOLLOWED).exists()
+
+
 def test_a_run_records_its_looks_and_the_scores_of_seeds_whose_weights_are_not_kept(
     project: Path, params: Params
 ) -> None:
@@ -80,6 +106,7 @@ def test_a_run_records_its_looks_and_the_scores_of_seeds_whose_weights_are_not_k
     assert set(COLUMNS) <= set(rows[-1])
     assert (first / "weights.safetensors").is_file()
     assert not (first / OF_ONE_SEED).exists()
+    assert not (second / FOLLOWED).exists()
     scores = read_scores(second / OF_ONE_SEED)
     assert 0 <= scores["gridpg3_hit.raw"].value <= 1
     assert not (second / "weights.safetensors").exists()

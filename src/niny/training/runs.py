@@ -36,7 +36,7 @@ from niny.training.loop import Clock, TrainingData, evaluate, live_share, train_
 from niny.training.optimiser import make_optimiser
 from niny.training.permuted import with_labels_of
 from niny.training.seeds import Seeds
-from niny.training.snapshots import keep_scores, look_at_maps
+from niny.training.snapshots import FOLLOWED, followed_maps, keep_followed, keep_scores, look_at_maps
 from niny.training.update import Update, make_update
 
 ATTEMPTS = 3
@@ -219,6 +219,7 @@ def one_epoch(
         row["train_error"] = evaluate(net, data.train_images[probe], data.train_labels[probe], compute).error
         row["test_error"] = evaluate(net, data.test_images, data.test_labels, compute).error
         row |= look_at_maps(net, data, run, compute)
+        row["maps"] = followed_maps(net, data, run, compute)
     return row
 
 
@@ -306,6 +307,7 @@ def write_record(
     }
     if seed == 0:
         metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact(compute))
+        keep_followed(folder / FOLLOWED, trained.history, run, len(labels))
     else:
         keep_scores(folder / OF_ONE_SEED, trained.net, data, run, compute)
     record.write_history(folder / "history.csv", trained.history)

@@ -1,20 +1,23 @@
 """What the class maps say while a network learns, and when it has learnt: looks at them that training takes itself.
 
 While it learns: 64 fixed test images at every epoch at which the errors are looked at, at a cost far below 2 % of an
-epoch. When it has learnt: all scores of `niny.maps.scores` for those seeds whose weights are not kept, so that claims
-about maps can be judged over seeds. Neither is ever used to choose anything.
+epoch; of the first twelve the maps themselves are kept, to be leafed through. When it has learnt: all scores of
+`niny.maps.scores` for those seeds whose weights are not kept, so that claims about maps can be judged over seeds.
+Neither is ever used to choose anything.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from niny.config import Run
 from niny.data.sets import LABELS
-from niny.files import write_json
+from niny.files import replacing, write_json
 from niny.maps import figure4, grids
 from niny.maps.concentration import entropy, gini
 from niny.maps.forward import class_maps, why_no_grids, why_no_maps
@@ -25,16 +28,23 @@ from niny.training.loop import TrainingData
 from niny.training.seeds import derive
 
 IMAGES, GRIDS, SIDE = 64, 16, 3
+KEPT_IMAGES, KEPT_EPOCHS = 12, 24
+FOLLOWED = "followed.npz"
 READINGS = ("raw", "centred", "margin")
 COLUMNS = ("map_claim1_rate", "map_entropy", "map_gini", *(f"map_gridpg3_mass_{view}" for view in READINGS))
+
+
+def followed_images(run: Run, count: int) -> Tensor:
+    """Which of `count` test images are followed: the same for every experiment on one data set."""
+    generator = torch.Generator().manual_seed(derive(run.root_seed, "maps", "followed"))
+    return torch.randperm(count, generator=generator)[:IMAGES]
 
 
 def look_at_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -> dict[str, float]:
     """The columns of history.csv that tell of class maps, without those that the network or the images cannot have."""
     if why_no_maps(net):
         return {}
-    generator = torch.Generator().manual_seed(derive(run.root_seed, "maps", "followed"))
-    some = torch.randperm(len(data.test_labels), generator=generator)[:IMAGES].to(compute.device)
+    some = followed_images(run, len(data.test_labels)).to(compute.device)
     images, labels = data.test_images[some], data.test_labels[some]
     with compute.autocast():
         maps = class_maps(net, images)
@@ -55,6 +65,35 @@ def grid_masses(net: Network, images: Tensor, labels: Tensor) -> dict[str, float
         f"map_gridpg3_mass_{view}": float(grids.mass(VIEWS[view](maps), labels[index], SIDE).mean())
         for view in READINGS
     }
+
+
+def followed_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -> Tensor | None:
+    """The maps of the first followed images as they are now, KEPT_IMAGES x K x h x w in float16 on the host."""
+    if why_no_maps(net):
+        return None
+    some = followed_images(run, len(data.test_labels))[:KEPT_IMAGES].to(compute.device)
+    with compute.autocast():
+        return class_maps(net, data.test_images[some]).to("cpu", torch.float16)
+
+
+def keep_followed(path: Path, history: Sequence[Mapping[str, Any]], run: Run, test_images: int) -> None:
+    """Write what `followed_maps` left under "maps" in the history, at KEPT_EPOCHS epochs at most, early ones closest.
+
+    The file holds `epoch` E, `image` N (numbers of test images) and `maps` E x N x K x h x w in float16.
+    """
+    rows = [row for row in history if row.get("maps") is not None]
+    if not rows:
+        return
+    steps = np.geomspace(1, len(rows), KEPT_EPOCHS).round().astype(int) - 1
+    chosen = rows if len(rows) <= KEPT_EPOCHS else [rows[step] for step in np.unique(steps)]
+    images = followed_images(run, test_images)[:KEPT_IMAGES]
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez_compressed(
+            file,
+            epoch=np.array([row["epoch"] for row in chosen], dtype=np.uint16),
+            image=images.numpy().astype(np.uint16),
+            maps=np.stack([row["maps"].numpy() for row in chosen]),
+        )
 
 
 def keep_scores(path: Path, net: Network, data: TrainingData, run: Run, compute: Compute) -> None:
