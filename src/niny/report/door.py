@@ -11,7 +11,8 @@ from niny.errors import NinyError
 from niny.files import write_text
 from niny.paper import reported
 from niny.report.study import Study, load_study, scale_label
-from niny.report.tables import NONE, count, ours, spread, verdict
+from niny.report.tables import count, ours, spread, verdict
+from niny.report.words import NONE
 
 BEGIN, END = "<!-- results: begin (niny readme) -->", "<!-- results: end -->"
 HEADER = ("experiment", "paper %", "ours %", "n", "95 % of one more run", "verdict")
