@@ -32,7 +32,7 @@ NULLS = {
 
 @dataclass(frozen=True)
 class Question:
-    """A question and the score that answers it. `says` is a sentence about {value}; `label` names it in figures.
+    """A question and the score that answers it. `says` is a sentence about {value}; with a `label` it is drawn.
 
     `claim` is the id of the claim whose bound the score is held against, `rivals` are other scores it is held against:
     (words, experiment, score). `items` are what n counts.
@@ -48,11 +48,6 @@ class Question:
     rivals: tuple[tuple[str, str, str], ...] = ()
     experiment: str = REFERENCE
     headline: bool = False  # told at the report's head
-
-    @property
-    def drawn(self) -> bool:
-        """Whether its scores lie on the scale that the figure has, and are not those of another question."""
-        return self.unit in ("share", "correlation") and self.experiment == REFERENCE
 
 
 QUESTIONS = (
@@ -82,7 +77,7 @@ QUESTIONS = (
     ),
     Question(
         "Is that truest of structured objects?",
-        "… for vehicles",
+        "",
         "gridpg3_hit.raw.vehicles",
         "For vehicles it is so {value} of the time",
         items="grids",
@@ -106,7 +101,7 @@ QUESTIONS = (
     ),
     Question(
         "Does binary cross-entropy make sharper maps?",
-        "mass in the right cell of 9",
+        "",
         "gridpg3_mass.raw",
         "Trained with binary cross-entropy, raw maps hold {value} of their positive part in the right cell",
         items="grids",
@@ -141,7 +136,7 @@ QUESTIONS = (
     ),
     Question(
         "Does the order of a map's cells matter to the network?",
-        "insertion gain over the centre",
+        "",
         "insertion_gain_centre.raw",
         "Restoring pixels in the order of the map gains {value} of insertion area over a blob at the centre",
         "area",
@@ -149,7 +144,7 @@ QUESTIONS = (
     ),
     Question(
         "Do means of maps stand translations better than a fully connected layer?",
-        "rise of the error, shifted by 4 pixels",
+        "",
         "translation_rise_4px",
         "Moving the test images by 4 pixels costs {value} of test error",
         "points",
@@ -203,7 +198,7 @@ def _spread_rows(study: Study) -> list[dict[str, str]]:
                     "95 % interval": NONE,
                     "n": plural(record["n"], "network"),
                     "Nulls": NONE,
-                    "What it means": record["because"] if known else NONE,
+                    "What it means": f"{record['because'].capitalize()}." if known else NONE,
                 }
             )
     return rows

@@ -204,13 +204,13 @@ def claim_line(study: Study, claim: Claim) -> str:
     """A claim and its verdict as an item of a list."""
     record = next(r for r in study.current if r["id"] == claim.id)
     numbers = [f"paper {printed(record['paper'])}"] if record["paper"] is not None else []
-    if record["ours"] is not None:
-        numbers.append(f"ours {number(record['ours'])}, n = {record['n']}")
+    numbers.append(
+        f"ours {number(record['ours'])}, n = {record['n']}" if record["ours"] is not None else "ours none yet"
+    )
     if record["interval"] is not None:
         numbers.append(f"95 % interval {through(record['interval'])}")
-    told = ["; ".join(numbers)] if numbers else []
-    why = [record["because"]] if study.scale.evidence else []
-    return f"- **{claim.id}**: {claim.says} *{record['status']}*: {'. '.join([*told, *why]) or 'no number yet'}."
+    why = f". {record['because']}" if study.scale.evidence else ""
+    return f"- **{claim.id}**: {claim.says} *{record['status']}*: {'; '.join(numbers)}{why}."
 
 
 def beyond(study: Study) -> tuple[Section, ...]:

@@ -62,7 +62,7 @@ def draw_scores(study: Study) -> Figure:
 
 def _drawn(study: Study) -> list[Question]:
     scores = {name for network in _networks(study) for name in study.result(network).maps}
-    return [question for question in QUESTIONS if question.drawn and question.score in scores]
+    return [question for question in QUESTIONS if question.label and question.score in scores]
 
 
 def _networks(study: Study) -> list[str]:

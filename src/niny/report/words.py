@@ -8,12 +8,12 @@ NONE = "–"  # a cell to which the question does not apply
 
 
 def number(value: float | None) -> str:
-    """Two decimals, three of what is smaller than one, and powers of ten below a thousandth."""
+    """Two decimals, three of what is smaller than one, and two digits of what is below a thousandth."""
     if value is None:
         return NONE
     if abs(value) >= 1:
         return f"{value:.2f}"
-    return f"{value:.3f}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
+    return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.2g}"
 
 
 def printed(value: float | None) -> str:
