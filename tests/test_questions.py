@@ -24,9 +24,13 @@ def root(tmp_path: Path) -> Path:
 
 
 def plant_network(
-    root: Path, scores: Mapping[str, tuple[float, float, float]], name: str = "cifar10-nin", seeds: int = 1
+    root: Path,
+    scores: Mapping[str, tuple[float, float, float]],
+    name: str = "cifar10-nin",
+    seeds: int = 1,
+    scale: str = "full",
 ) -> None:
-    run = PARAMS.run("full", name)
+    run = PARAMS.run(scale, name)
     for seed in range(seeds):
         plant(root, run, seed, 10.4)
     plant_scores(root, run, scores, seeds)
@@ -36,8 +40,8 @@ def around(value: float, half: float = 0.01) -> tuple[float, float, float]:
     return value, value - half, value + half
 
 
-def said(root: Path, score: str) -> str:
-    study = load_study(PARAMS, "full", root)
+def said(root: Path, score: str, scale: str = "full") -> str:
+    study = load_study(PARAMS, scale, root)
     return finding(study, next(question for question in QUESTIONS if question.score == score))
 
 
@@ -74,6 +78,13 @@ def test_the_bound_is_that_of_claims_yaml(root: Path) -> None:
         text.replace("claim1_rate.raw, side: above, value: 0.9", "claim1_rate.raw, side: above, value: 0.5")
     )
     assert "above the bound of 50.0 % in `figure4-true-class`" in said(root, "claim1_rate.raw")
+
+
+def test_a_scale_without_evidence_holds_no_score_against_a_claim(root: Path) -> None:
+    plant_network(root, {"claim1_rate.raw": around(0.6), "claim1_rate.uniform": around(0.1, 0)}, scale="trial")
+    assert said(root, "claim1_rate.raw", "trial") == (
+        "On 60.0 % of test images the largest activation lies in the true class's map: above a map of one value."
+    )
 
 
 def test_nulls_that_do_as_well_or_better_are_named(root: Path) -> None:

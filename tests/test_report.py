@@ -261,11 +261,11 @@ def test_a_scale_without_evidence_says_so_in_its_banner_and_every_caption(root: 
 
 @pytest.mark.parametrize(("scale", "kind"), [("demo", "demonstration"), ("short", "records"), ("paper", "evidence")])
 def test_demo_short_and_paper_scale_are_told_apart_at_first_sight(root: Path, scale: str, kind: str) -> None:
-    files = write_all(root, scale)
-    html = files["report.html"].decode()
+    page = write_report(PARAMS, scale, root)
+    html = page.read_text()
     assert f'<body class="{kind}">' in html
     assert f'<span class="scale">{scale} scale</span></h1>' in html
-    assert files["README.md"].decode().startswith(f"# Network In Network, run again: {scale} scale\n")
+    assert page.with_name("README.md").read_text().startswith(f"# Network In Network, run again: {scale} scale\n")
 
 
 def test_each_table_and_figure_names_command_folder_and_commit(root: Path) -> None:
@@ -290,7 +290,8 @@ def test_every_figure_on_the_page_can_be_heard(root: Path) -> None:
 
 def test_claims_without_a_number_are_folded_behind_those_with_one(root: Path) -> None:
     plant_all(root, "full", ERRORS)
-    opened, folded = write_all(root, "full")["README.md"].decode().split("<details>", 1)
+    write_report(PARAMS, "full", root)
+    opened, folded = (root / "results/full/README.md").read_text().split("<details>", 1)
     assert "table1-nin, Table 1" in opened
     assert "table2-nin, Table 2" not in opened
     assert "table2-nin, Table 2" in folded.split("</details>")[0]

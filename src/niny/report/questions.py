@@ -231,8 +231,8 @@ def finding(study: Study, question: Question) -> str:
 
 
 def _bounds(study: Study, question: Question) -> Iterable[tuple[str, Score]]:
-    """What else a score is held against: the bound of its claim, and its rivals where they were measured."""
-    for claim in study.claims:
+    """What else a score is held against: its claim's bound, at scales that may judge, and rivals that were measured."""
+    for claim in study.claims if study.scale.evidence else ():
         if claim.id == question.claim and isinstance(claim.rule, MapScore) and claim.rule.value is not None:
             bound = claim.rule.value
             yield f"the bound of {amount(bound, question.unit)} in `{claim.id}`", Score(bound)
