@@ -1,6 +1,7 @@
 """Run records with known numbers, for the tests of results and reports."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from shutil import copy
@@ -32,6 +33,7 @@ def project(root: Path) -> Path:
     root.mkdir(exist_ok=True)
     copy(ROOT / "params.yaml", root)
     copy(ROOT / "claims.yaml", root)
+    copy(ROOT / "CITATION.cff", root)
     return root
 
 
@@ -65,6 +67,18 @@ def plant(root: Path, run: Run, seed: int, error: float, **changes: Any) -> Path
     write_json(folder / "environment.json", machine | origin)
     write_json(folder / "metrics.json", metrics | changes)
     return folder
+
+
+def plant_scores(root: Path, run: Run, scores: Mapping[str, tuple[float, float, float]], seeds: int = 1) -> Path:
+    """Map scores of an experiment: {name: (value, low, high)} of 500 items, the same value for each seed."""
+    path = root / "results" / run.scale.name / "maps" / f"{run.experiment.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = {
+        name: {"value": value, "interval": [low, high], "n": 500, "seeds": dict.fromkeys(map(str, range(seeds)), value)}
+        for name, (value, low, high) in scores.items()
+    }
+    write_json(path, {"experiment": run.experiment.name, "scale": run.scale.name, "head": "gap", "scores": found})
+    return path
 
 
 def plant_history(path: Path, epochs: int, error: float) -> None:

@@ -9,6 +9,7 @@ from planted import ROOT, plant, project, study_params
 from niny.cli import main
 from niny.config import load_params
 from niny.errors import NinyError
+from niny.report import write_rescience
 from niny.report.door import BEGIN, END, door_text, readme_text, write_readmes
 
 PARAMS = study_params()
@@ -46,6 +47,13 @@ def test_evidence_comes_first_and_a_demo_never(root: Path) -> None:
     door = door_text(PARAMS, root)
     assert door.index("Full scale") < door.index("Short scale")
     assert "31.00" not in door
+
+
+def test_the_door_leads_to_an_article_where_there_is_one(root: Path) -> None:
+    plant(root, PARAMS.run("short", "cifar10-nin"), 0, 21.25)
+    assert "article.md" not in door_text(PARAMS, root)
+    write_rescience(PARAMS, "short", root)
+    assert "[short/article.md](short/article.md)" in door_text(PARAMS, root)
 
 
 def test_a_readme_without_a_place_for_results_is_named(root: Path) -> None:

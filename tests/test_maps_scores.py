@@ -241,7 +241,7 @@ def test_numbers_of_one_item_are_resampled_together() -> None:
 def test_saved_scores_come_back_with_all_seeds(tmp_path: Path) -> None:
     path = tmp_path / "maps" / "x.json"
     save_scores(path, "x", "demo", "gap", over_seeds({0: {"a": score(0.5, (0.4, 0.6), 9)}}))
-    assert read_scores(path) == {"a": Score(0.5, (0.4, 0.6), {0: 0.5})}
+    assert read_scores(path) == {"a": Score(0.5, (0.4, 0.6), {0: 0.5}, 9)}
     seeds = {k: {"a": score(v, (v - 0.1, v + 0.1), 9)} for k, v in enumerate((0.4, 0.6))}
     save_scores(path, "x", "demo", "gap", over_seeds(seeds))
     both = read_scores(path)["a"]

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from planted import plant, project, study_params
+from planted import plant, plant_scores, project, study_params
 
 from niny.evaluation.claims import load_claims
 from niny.paper import TABLES, TEXT
-from niny.report import summary, write_figures, write_report, write_tables
+from niny.report import summary, write_figures, write_report, write_rescience, write_tables
 from niny.report.figures import measured
 from niny.report.study import load_study
-from niny.report.tables import NOT_TESTED, all_tables, duration, energy, paper_table
+from niny.report.tables import NOT_TESTED, all_tables, energy, paper_table
+from niny.report.words import duration, listed, plural
 
 PARAMS = study_params()
 ERRORS = (10.2, 10.3, 10.4, 10.5, 10.6)
@@ -42,6 +43,7 @@ def write_all(root: Path, scale: str) -> dict[str, bytes]:
     write_tables(PARAMS, scale, root)
     write_figures(PARAMS, scale, root)
     write_report(PARAMS, scale, root)
+    write_rescience(PARAMS, scale, root)
     folder = root / "results" / scale
     files = [f for f in sorted(folder.rglob("*")) if f.is_file() and "runs" not in f.relative_to(folder).parts]
     return {str(f.relative_to(folder)): f.read_bytes() for f in files}
@@ -165,6 +167,12 @@ def test_durations_read_as_people_say_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
+@pytest.mark.parametrize(("words", "said"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ([*"abc"], "a, b and c")])
+def test_lists_and_plurals_read_as_people_say_them(words: list[str], said: str) -> None:
+    assert listed(words) == said
+    assert (plural(1, "run"), plural(0, "run"), plural(1200, "run")) == ("1 run", "0 runs", "1,200 runs")
+
+
 # Figures
 
 
@@ -177,7 +185,18 @@ def test_a_mean_curve_holds_only_epochs_that_every_run_measured() -> None:
 def test_the_same_records_give_the_same_bytes(root: Path, scale: str) -> None:
     plant_all(root, scale, ERRORS)
     plant_all(root, scale, (12.0,), "cifar10-nin-nodropout")
-    assert write_all(root, scale) == write_all(root, scale)
+    plant_scores(root, PARAMS.run(scale, "cifar10-nin"), {"claim1_rate.raw": (0.6, 0.59, 0.61)})
+    first = write_all(root, scale)
+    assert {"article.md", "metadata.yaml", "figures/map-scores.svg"} <= set(first)
+    assert write_all(root, scale) == first
+
+
+@pytest.mark.parametrize(("scale", "said"), [("trial", "not a reproduction of the paper"), ("full", "held against")])
+def test_every_figure_says_which_scale_it_is_of(root: Path, scale: str, said: str) -> None:
+    write_figures(PARAMS, scale, root)
+    figures = sorted((root / f"results/{scale}/figures").glob("*.svg"))
+    assert len(figures) == 5
+    assert all(f"{scale.capitalize()} scale: {said}" in figure.read_text() for figure in figures)
 
 
 def test_curves_as_long_as_the_papers_are_laid_over_them_and_shorter_ones_beside(root: Path) -> None:
@@ -238,6 +257,48 @@ def test_a_scale_without_evidence_says_so_in_its_banner_and_every_caption(root: 
     label = "Trial scale: not a reproduction of the paper"
     assert text.index(label) < text.index("At a glance")
     assert text.count(f"{label}.") > captions > 10
+
+
+@pytest.mark.parametrize(("scale", "kind"), [("demo", "demonstration"), ("short", "records"), ("paper", "evidence")])
+def test_demo_short_and_paper_scale_are_told_apart_at_first_sight(root: Path, scale: str, kind: str) -> None:
+    page = write_report(PARAMS, scale, root)
+    html = page.read_text()
+    assert f'<body class="{kind}">' in html
+    assert f'<span class="scale">{scale} scale</span></h1>' in html
+    assert page.with_name("README.md").read_text().startswith(f"# Network In Network, run again: {scale} scale\n")
+
+
+def test_each_table_and_figure_names_command_folder_and_commit(root: Path) -> None:
+    plant_all(root, "full", ERRORS[:1])
+    plant_all(root, "full", ERRORS[:2], "cifar10-nin-fc")
+    text = write_all(root, "full")["README.md"].decode()
+    origins = re.findall(r"<sub>(.*)</sub>", text)
+    assert all(re.match(r"Made by `(dvc repro \S+@full|niny bench)`", origin) for origin in origins)
+    table_5 = next(origin for origin in origins if "table-5" in origin)
+    assert table_5.endswith("3 runs in `runs/cifar10-nin`, `runs/cifar10-nin-fc`, commit 0123456789.")
+    assert len(origins) > 15
+
+
+def test_every_figure_on_the_page_can_be_heard(root: Path) -> None:
+    plant_all(root, "full", ERRORS)
+    plant_scores(root, PARAMS.run("full", "cifar10-nin"), {"claim1_rate.raw": (0.6, 0.59, 0.61)})
+    html = write_all(root, "full")["report.html"].decode()
+    drawn = re.findall(r"<(?:svg|img)[^>]*>", html)
+    assert len(drawn) == 5
+    assert all(re.search(r'(?:aria-label|alt)="[^"]{40,}"', tag) for tag in drawn)
+
+
+def test_claims_without_a_number_are_folded_behind_those_with_one(root: Path) -> None:
+    plant_all(root, "full", ERRORS)
+    write_report(PARAMS, "full", root)
+    opened, folded = (root / "results/full/README.md").read_text().split("<details>", 1)
+    assert "table1-nin, Table 1" in opened
+    assert "table2-nin, Table 2" not in opened
+    assert "table2-nin, Table 2" in folded.split("</details>")[0]
+    write_report(PARAMS, "demo", root)  # where none has a number all stand in the open
+    empty = (root / "results/demo/README.md").read_text()
+    assert "table2-nin, Table 2" in empty
+    assert "<details>" not in empty
 
 
 def test_a_scale_on_other_data_says_so(root: Path) -> None:

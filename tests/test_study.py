@@ -118,7 +118,8 @@ def test_a_stage_that_fails_loses_nothing(clone: Path) -> None:
 
 def test_what_is_run_again_gives_the_same_bytes(clone: Path) -> None:
     """From the data to the report, retraining included. Only times may differ, so what shows them is left out."""
-    shown = {f"results/{SCALE}/{name}" for name in ("report.html", "README.md", "tables/runs.csv", "tables/cost.csv")}
+    names = ("report.html", "README.md", "article.md", "tables/runs.csv", "tables/cost.csv")
+    shown = {f"results/{SCALE}/{name}" for name in names}
     before = digests(clone)
     results = clone / "results" / SCALE
     for experiment in ("cifar10-nin", "cifar10-cnn-gap"):

@@ -169,7 +169,8 @@ def read_scores(path: Path) -> dict[str, Score]:
 def _score(raw: Mapping[str, Any]) -> Score:
     interval = raw.get("interval")
     bounds = None if interval is None else (float(interval[0]), float(interval[1]))
-    return Score(float(raw["value"]), bounds, {int(seed): float(v) for seed, v in raw.get("seeds", {}).items()})
+    seeds = {int(seed): float(value) for seed, value in raw.get("seeds", {}).items()}
+    return Score(float(raw["value"]), bounds, seeds, int(raw.get("n", 0)))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -22,11 +22,12 @@ BySeed = Mapping[int, float]
 
 @dataclass(frozen=True)
 class Score:
-    """A number about class maps: its value and interval over all scored networks, and its value for each seed."""
+    """A number about class maps: value and interval over all networks, the value for each seed, n images or grids."""
 
     value: float
     interval: Interval | None = None
     seeds: BySeed = field(default_factory=dict)
+    n: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,24 +5,27 @@ of params.yaml alone; text between backticks is set as code.
 """
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 import pandas as pd
 
+from niny.benchmark.results import kept
 from niny.evaluation.rules import Status
-from niny.paper import TABLES, TEXT, Results
-from niny.report.drawing import Picture
-from niny.report.figures import errors_picture, figure_3_picture, network_picture
+from niny.evaluation.statistics import paired
+from niny.paper import TABLES, TEXT, Results, reported
+from niny.report.class_maps import class_maps
+from niny.report.figures import CURVES, errors_picture, figure_3_picture, network_picture
+from niny.report.parts import Article, Image, Section, Table, image, report_command, table
+from niny.report.questions import answered, finding
 from niny.report.speed import speed_picture
-from niny.report.study import Study, data_name, scale_label
+from niny.report.study import REFERENCE, Study, data_name, scale_kind, scale_label
 from niny.report.tables import (
+    NO_NUMBER,
     choices_table,
     claims_table,
     commits,
     cost_table,
-    distinct,
-    duration,
     each_run_table,
     energy,
     hardware,
@@ -30,52 +33,10 @@ from niny.report.tables import (
     operations,
     paper_table,
     reproduce_table,
-    scores_table,
     table_name,
     training_flops,
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its title and the command and file behind it; a second line in a cell is set small."""
-
-    title: str
-    frame: pd.DataFrame
-    file: str
-    command: str
-    origin: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Image:
-    """A figure of the folder figures/, or its absence, and the command that makes it."""
-
-    picture: Picture
-    file: str
-    command: str
-    origin: str
-
-
-@dataclass(frozen=True)
-class Section:
-    id: str
-    title: str
-    words: tuple[str, ...]
-    items: tuple[Table | Image, ...] = ()
-
-
-@dataclass(frozen=True)
-class Article:
-    """`facts` are pairs of a number and what it counts, shown large at the top."""
-
-    title: str
-    label: str
-    evidence: bool
-    banner: str
-    facts: tuple[tuple[str, str], ...]
-    sections: tuple[Section, ...]
+from niny.report.words import between, distinct, duration, listed, plural
 
 
 def write_article(study: Study) -> Article:
@@ -91,10 +52,21 @@ def write_article(study: Study) -> Article:
         not_run(study),
         again(study),
     )
-    banner = "; ".join((study.scale.title, *departures(study)))
     return Article(
-        "Network In Network, run again", scale_label(study.scale), study.scale.evidence, banner, facts(study), sections
+        "Network In Network, run again",
+        study.scale.name,
+        scale_label(study.scale),
+        scale_kind(study.scale),
+        banner(study),
+        facts(study),
+        sections,
     )
+
+
+def banner(study: Study) -> str:
+    """The scale in words, and what of it the title does not say already."""
+    title = study.scale.title[0].upper() + study.scale.title[1:]
+    return "; ".join([title, *(told for told in departures(study) if told not in title)])
 
 
 def departures(study: Study) -> list[str]:
@@ -130,7 +102,7 @@ def tally(study: Study) -> list[tuple[str, int]]:
 
 
 def glance(study: Study) -> Section:
-    return Section("glance", "At a glance", (lead(study),), (image(study, errors_picture(study)),))
+    return Section("glance", "At a glance", (lead(study), *headlines(study)), (image(study, errors_picture(study)),))
 
 
 def lead(study: Study) -> str:
@@ -138,27 +110,69 @@ def lead(study: Study) -> str:
     if not len(study.runs):
         return f"Nothing is recorded at this scale yet. Run `{report_command(study)}` to fill this page."
     if study.scale.evidence:
-        counts = ", ".join(f"{n} {status}" for status, n in tally(study))
-        return f"The paper's claims, each judged by a rule written before the runs: {counts}."
+        counts = listed([f"{n} {status}" for status, n in tally(study)])
+        return f"Each of the paper's claims was judged by a rule written before the runs: {counts}."
     return (
         "These numbers show that the study runs from end to end, and what its networks learn in the time they had. "
         "They are no test of the paper, whose numbers stand beside them as what is not yet tested."
     )
 
 
+def headlines(study: Study) -> list[str]:
+    """What was found, in a few sentences: the reference's error, what its parts do to it, its maps."""
+    error = study.errors(REFERENCE)
+    if error.mean is None:
+        return []
+    data = data_name(study.run(REFERENCE).data.name)
+    epochs = distinct(study.of(REFERENCE, "finished")["epochs"])
+    told = [f"After {epochs} epochs `{REFERENCE}` errs on {error.mean:.2f} % of the test images of {data}."]
+    if error.prediction:
+        told.append(f"That is the mean of {error.n} runs; one more would lie in {between(error.prediction)}.")
+    if study.scale.evidence:
+        told.append(f"The paper has {paper_error()} %.")
+    told += [difference(study, other, words) for other, words in COMPARED.items()]
+    maps = [finding(study, question) for question in answered(study) if question.headline]
+    if any("null" in text for text in maps):
+        maps.append("Nulls are what the same scores give for maps that know less.")
+    return [text for text in (" ".join(filter(None, told)), " ".join(maps)) if text]
+
+
+COMPARED = {
+    "cifar10-nin-nodropout": "Without dropout",
+    "cifar10-nin-fc": "With a fully connected layer in place of the means of maps",
+}
+
+
+def paper_error() -> str:
+    return f"{reported()[REFERENCE]:.2f}"
+
+
+def difference(study: Study, other: str, words: str) -> str:
+    """How much more another experiment errs than the reference, over the seeds that both have; empty without any."""
+    pair = paired(study.result(other).test_errors, study.result(REFERENCE).test_errors).difference
+    if pair.mean is None:
+        return ""
+    sure = f", 95 % interval {between(pair.interval, '+.2f')}" if pair.interval else ", one run each"
+    paper = f"; in the paper {reported()[other] - reported()[REFERENCE]:+.2f}" if study.scale.evidence else ""
+    return f"{words} it is {pair.mean:+.2f} points{sure}{paper}."
+
+
 def asked(study: Study) -> Section:
     ours = sum(claim.origin == "niny" for claim in study.claims)
-    tables = ", ".join(part.place for part in TABLES)
+    tables = f"tables {TABLES[0].place.split()[-1]} to {TABLES[-1].place.split()[-1]}"
     words = (
         "Lin, Chen and Yan (2013, arXiv:1312.4400) replace the linear filters of a convolutional network with small "
         "perceptrons, and its fully connected layers with the mean of one feature map a class. They report one run of "
-        f"each experiment ({tables}, and errors in sections {' and '.join(part.section for part in TEXT)}), without "
+        f"each experiment ({tables}, and errors in sections {listed([part.section for part in TEXT])}), without "
         "repeats or intervals.",
         f"This study rebuilds the network, trains it and its ablations again, and asks of {len(study.claims) - ours} "
         f"statements whether they hold; {ours} more are its own predictions. Each has a rule, and what would refute "
         "it, in `claims.yaml`.",
     )
-    return Section("asked", "What was asked", words, (image(study, network_picture(study)),))
+    network = image(study, network_picture(study))
+    return Section(
+        "asked", "What was asked", words, (replace(network, origin="drawn from the model that `params.yaml` asks for"),)
+    )
 
 
 def verdicts(study: Study) -> Section:
@@ -169,9 +183,21 @@ def verdicts(study: Study) -> Section:
     )
     frame, origins = claims_table(study), {claim.id: claim.origin for claim in study.claims}
     ours = frame["Claim"].map(lambda name: origins[name.partition(" ")[0]] == "niny").astype(bool)
-    titles = (("The paper's claims", ~ours), ("Predictions of this study", ours))
-    tables = [table(study, title, compact(study, frame[which]), "claims") for title, which in titles if which.any()]
+    known = ~frame["Ours"].isin(NO_NUMBER)
+    tables = claim_tables(study, "The paper's claims", frame[~ours], known[~ours])
+    tables += claim_tables(study, "Predictions of this study", frame[ours], known[ours])
     return Section("verdicts", "Verdicts", words, tuple(tables))
+
+
+def claim_tables(study: Study, title: str, frame: pd.DataFrame, known: "pd.Series[bool]") -> list[Table]:
+    """Claims with a number, and folded behind them those without; where none has one, all of them openly."""
+    if not len(frame):
+        return []
+    if not known.any() or known.all():
+        return [table(study, title, compact(study, frame), "claims")]
+    rest = f"{title}: {(~known).sum()} of {len(known)} have no number at this scale"
+    shown, hidden = compact(study, frame[known]), compact(study, frame[~known])
+    return [table(study, title, shown, "claims"), table(study, rest, hidden, "claims", folded=True)]
 
 
 def compact(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
@@ -205,46 +231,9 @@ def curves(study: Study) -> Section:
         "The paper draws its curves for the phase of constant learning rate only: neither of the errors in its text "
         "occurs in them.",
     )
-    return Section("curves", "Learning curves", words, (image(study, figure_3_picture(study)),))
-
-
-def class_maps(study: Study) -> Section:
-    words = [
-        "With global average pooling the last layer makes one map a class. The paper shows twenty images of its "
-        "choice; the scores here are over test images, beside what chance or a map that knows only the centre would "
-        "give."
-    ]
-    items: list[Table | Image] = [map_image(study, name) for name in mapped(study)]
-    scores = scores_table(study)
-    if len(scores):
-        shown = scores[scores["Score"].map(is_headline)].map(lambda cell: cell.replace("; nulls", "\nnulls"))
-        note = "The table's file has every score, by class, subset and kind of canvas."
-        items.append(table(study, "Scores of the class maps", shown, "map-scores", list(scores.columns[1:]), note))
-    else:
-        words.append("No scores of class maps are recorded at this scale.")
-    return Section("maps", "What the class maps say", tuple(words), tuple(items))
-
-
-def is_headline(score: str) -> bool:
-    """Whether a score is of all images in one reading; of canvases, boxes and agreement, that of the raw maps."""
-    return score.count(".") < 2 or (score.startswith(("place", "box", "agreement_rank")) and ".raw" in score)
-
-
-def mapped(study: Study) -> list[str]:
-    """Experiments whose maps should be here, those with global average pooling, and others that have a picture."""
-    folder = study.folder / "figures"
-    return [e.name for e in study.experiments if e.head == "gap" or (folder / f"maps-{e.name}.png").is_file()]
-
-
-def map_image(study: Study, experiment: str) -> Image:
-    picture = Picture(
-        f"maps-{experiment}",
-        f"Class maps of {experiment}",
-        "Test images and their class maps, one a class; compare figure 4 of the paper.",
-        f"Test images, each with the class maps that {experiment} makes of it.",
+    return Section(
+        "curves", "Learning curves", words, (image(study, figure_3_picture(study), [name for name, *_ in CURVES]),)
     )
-    command = f"dvc repro maps@{study.scale.name}-{experiment}"
-    return Image(picture, f"figures/{picture.name}.png", command, origin(study.of(experiment)))
 
 
 def left_open(study: Study) -> Section:
@@ -263,28 +252,41 @@ def left_open(study: Study) -> Section:
 
 def cost(study: Study) -> Section:
     runs = study.runs
-    total = (
-        f"{len(runs)} runs took {duration(runs['training_seconds'].sum())} of training and "
-        f"{operations(training_flops(runs))} on {distinct(hardware(runs))}. Energy: {energy(runs)}."
-        if len(runs)
-        else "Nothing was run."
-    )
-    words = (f"{total} Forward operations are counted by PyTorch; a training step is taken as three forward passes.",)
-    frame = cost_table(study)
-    machine = frame["Hardware"] + "\n" + frame["Precision"]
-    speed = Image(speed_picture(study), "figures/speed.svg", "niny bench", "results/benchmarks")
-    costs = frame.assign(Hardware=machine).drop(columns="Precision")
-    items: list[Table | Image] = [table(study, "Cost of each experiment", costs, "cost"), speed]
+    note = "Forward operations are counted by PyTorch; a training step is taken as three forward passes."
+    items: list[Table | Image] = []
     if len(runs):
-        note = "Sampling is the error that comes from testing on so many images and no more (Wilson's interval)."
-        items.append(table(study, "Every run", each_run_table(study), "runs", note=note))
-    return Section("cost", "What it cost", words, tuple(items))
+        costs = cost_table(study)
+        costs = costs[costs["n"] != "0"]
+        machine = costs["Hardware"] + "\n" + costs["Precision"]
+        items.append(
+            table(study, "Cost of each experiment", costs.assign(Hardware=machine).drop(columns="Precision"), "cost")
+        )
+        sampling = "Sampling is the error that comes from testing on so many images and no more (Wilson's interval)."
+        items.append(table(study, "Every run", each_run_table(study), "runs", note=sampling, folded=len(runs) > 10))
+    benchmarks = kept(study.root)
+    told = f"{plural(len(benchmarks), 'machine')} in `results/benchmarks`, commit {measured_at(benchmarks)}"
+    items.append(Image(speed_picture(study), "figures/speed.svg", "niny bench", told))
+    return Section("cost", "What it cost", (f"{total_cost(study)} {note}",), tuple(items))
+
+
+def total_cost(study: Study) -> str:
+    runs = study.runs
+    if not len(runs):
+        return "Nothing was run."
+    return (
+        f"{plural(len(runs), 'run')} took {duration(runs['training_seconds'].sum())} of training and "
+        f"{operations(training_flops(runs))} on {distinct(hardware(runs))}. Energy: {energy(runs)}."
+    )
+
+
+def measured_at(benchmarks: list[dict[str, Any]]) -> str:
+    return distinct(commits(pd.DataFrame(benchmarks, columns=["commit", "changed"])))
 
 
 def not_run(study: Study) -> Section:
     words = ("Nothing below may be read as a result.",)
-    missing = table(study, "Not run", missing_table(study), "missing")
-    return Section("missing", "What was not run, and why", words, (missing,))
+    why = missing_table(study).groupby("Why", sort=False)["Not run"].agg(", ".join).rename("Missing").reset_index()
+    return Section("missing", "What was not run, and why", words, (table(study, "Not run", why, "missing"),))
 
 
 def again(study: Study) -> Section:
@@ -295,27 +297,3 @@ def again(study: Study) -> Section:
     )
     runs = table(study, "Runs and commands", reproduce_table(study), "reproduce")
     return Section("again", "How to make it again", words, (runs,))
-
-
-def report_command(study: Study) -> str:
-    return f"dvc repro report@{study.scale.name}"
-
-
-def table(
-    study: Study, title: str, frame: pd.DataFrame, name: str, experiments: list[str] | None = None, note: str = ""
-) -> Table:
-    runs = study.runs if experiments is None else study.runs[study.runs["experiment"].isin(experiments)]
-    return Table(title, frame, f"tables/{name}.csv", report_command(study), origin(runs), note)
-
-
-def image(study: Study, picture: Picture) -> Image:
-    return Image(picture, f"figures/{picture.name}.svg", report_command(study), origin(study.runs))
-
-
-def origin(runs: pd.DataFrame) -> str:
-    """The run folders behind numbers, and the commits they were made at, in words."""
-    names = list(dict.fromkeys(runs["experiment"]))
-    if not names:
-        return "no runs yet"
-    where = ", ".join(f"runs/{name}" for name in names) if len(names) <= 3 else "runs/"
-    return f"{len(runs)} run{'s' if len(runs) > 1 else ''} in {where}, commit {distinct(commits(runs))}"

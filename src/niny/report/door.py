@@ -11,7 +11,8 @@ from niny.errors import NinyError
 from niny.files import write_text
 from niny.paper import reported
 from niny.report.study import Study, load_study, scale_label
-from niny.report.tables import NONE, count, ours, spread, verdict
+from niny.report.tables import count, ours, spread, verdict
+from niny.report.words import NONE
 
 BEGIN, END = "<!-- results: begin (niny readme) -->", "<!-- results: end -->"
 HEADER = ("experiment", "paper %", "ours %", "n", "95 % of one more run", "verdict")
@@ -62,6 +63,8 @@ def study_text(study: Study, prefix: str) -> str:
     folder = f"{prefix}{study.scale.name}"
     page = f"[{folder}/report.html]({folder}/report.html)"
     report = f"[Tables, figures and how each number was made]({folder}/README.md); the same as one page: {page}."
+    if (study.folder / "article.md").is_file():
+        report += f" As an article in the form of ReScience C: [{folder}/article.md]({folder}/article.md)."
     return "\n\n".join((f"**{caption(study.scale)}** {done}", "\n".join(lines(study)), report))
 
 

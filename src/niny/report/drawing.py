@@ -8,7 +8,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from niny.files import replacing
-from niny.report.study import Study
+from niny.report.study import Study, scale_label
 
 STYLE = Path(__file__).with_name("niny.mplstyle")
 INK, MUTED = "#1b1f24", "#5b6570"
@@ -26,7 +26,11 @@ class Picture:
 
 
 def save(draw: Callable[[Study], Figure], study: Study, path: Path) -> Path:
+    """Draw a figure, say on it which scale it is of, and write it as SVG: the same bytes for the same records."""
     # The salt makes ids reproducible, and different from figure to figure on one page.
     with style.context([STYLE, {"svg.hashsalt": path.stem}]), replacing(path) as part:
-        draw(study).savefig(part, format="svg", metadata={"Date": None, "Creator": None})
+        figure = draw(study)
+        colour = BLUE if study.scale.evidence else ORANGE
+        figure.suptitle(scale_label(study.scale), x=0.005, ha="left", size=8, weight="bold", color=colour)
+        figure.savefig(part, format="svg", metadata={"Date": None, "Creator": None})
     return path

@@ -24,8 +24,9 @@ from niny.models import build, parameter_count
 from niny.models.blocks import Dropout
 from niny.paper import FIGURE_3, reported
 from niny.report.drawing import BLUE, INK, MUTED, ORANGE, Picture, save
+from niny.report.scores import draw_scores
 from niny.report.speed import draw_speed
-from niny.report.study import REFERENCE, Study, data_name, load_study, scale_label
+from niny.report.study import REFERENCE, Study, data_name, load_study
 
 CURVES = (
     ("cifar10-nin-nodropout", "no_dropout", "without dropout", ORANGE),
@@ -35,12 +36,13 @@ LAST = FIGURE_3.epochs[-1]
 
 
 def write_figures(params: Params, scale: str, root: Path) -> list[Path]:
-    """Write results/<scale>/figures/{network,errors,figure-3,speed}.svg; the paths written."""
+    """Write results/<scale>/figures/{network,errors,figure-3,map-scores,speed}.svg; the paths written."""
     study = load_study(params, scale, root)
     drawings: Mapping[str, Callable[[Study], Figure]] = {
         "network": draw_network,
         "errors": draw_errors,
         "figure-3": draw_figure_3,
+        "map-scores": draw_scores,
         "speed": draw_speed,
     }
     return [save(draw, study, study.folder / "figures" / f"{name}.svg") for name, draw in drawings.items()]
@@ -73,7 +75,6 @@ def draw_errors(study: Study) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.set_xlim(max(0, axes.get_xlim()[0]), min(100, axes.get_xlim()[1]))
     axes.set_xlabel("test error, %")
-    axes.set_title(scale_label(study.scale))
     handles = [_dot("one run of ours"), _diamond("the paper")]
     if any(study.errors(e.name).prediction for e in experiments):
         handles.insert(1, Line2D([], [], color=BLUE, linewidth=4, alpha=0.35, label="95 % of one more run"))
@@ -92,8 +93,8 @@ def _errors_line(axes: Axes, study: Study, experiment: str, y: int) -> None:
         axes.plot([paper], [y - 0.25], "D", color="none", markeredgecolor=INK, markersize=5.5)
     if not errors:
         note = "collapsed" if study.collapsed(experiment) else "not run"
-        middle = 50.0 if paper is None else paper
-        axes.annotate(note, (middle, y), xytext=(10, 0), textcoords="offset points", va="center", color=MUTED)
+        place, frame = ((paper, y), "data") if paper is not None else ((0, y), ("axes fraction", "data"))
+        axes.annotate(note, place, xytext=(10, 0), xycoords=frame, textcoords="offset points", va="center", color=MUTED)
 
 
 def _dot(label: str) -> Line2D:

@@ -13,9 +13,10 @@ from markupsafe import Markup, escape
 
 from niny.config import Params
 from niny.files import write_text
-from niny.report.article import Article, Image, Table, write_article
+from niny.report.article import write_article
+from niny.report.parts import Article, Image, Table
 from niny.report.study import load_study
-from niny.report.tables import NONE
+from niny.report.words import NONE
 
 HERE = Path(__file__).parent
 INKS = {
@@ -44,9 +45,19 @@ NUMBERS = {
     "Time",
     "Training time",
     "Images/s",
+    "Value",
 }
-CODES = {"Experiment", "Command", "Runs", "Score", "Not run"}
-PROSE = {"Claim", "The paper says", "Chosen here", "Effect of choosing otherwise"}
+CODES = {"Experiment", "Command", "Runs", "Score", "Network"}
+PROSE = {
+    "Claim",
+    "The paper says",
+    "Chosen here",
+    "Effect of choosing otherwise",
+    "Missing",
+    "Question",
+    "Nulls",
+    "What it means",
+}
 WORDS = ("not run", "no number yet", "one run", "not rerun", "collapsed", "not measured", "no experiment", NONE)
 
 
@@ -80,8 +91,9 @@ def to_html(article: Article, folder: Path, scale: str) -> str:
 
 
 def inline(text: str) -> Markup:
-    """Text with `code` between backticks."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    """Text with `code` between backticks, and [links](to files)."""
+    linked = re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", r'<a href="\2">\1</a>', str(escape(text)))
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", linked))
 
 
 def kind(column: str) -> str:
@@ -99,8 +111,10 @@ def cell(value: str, column: str) -> Markup:
         return Markup('<span class="pill {}">{}</span>').format(first.replace(" ", "-"), first) + small
     if column == "Runs" and first.startswith("runs/"):
         return Markup('<a href="{}/">{}</a>').format(first, first.removeprefix("runs/"))
-    if column in ("Experiment", "Command", "Score"):
+    if column in ("Experiment", "Command", "Score", "Network"):
         return Markup("<code>{}</code>").format(first)
+    if column == "What it means":
+        return inline(first)
     if first in WORDS:
         return Markup('<span class="word">{}</span>').format(first) + small
     return escape(first) + small
@@ -133,14 +147,20 @@ def inline_svg(svg: str, name: str, alt: str) -> Markup:
 
 def to_markdown(article: Article, folder: Path) -> str:
     """The same article for the forge, with the figures beside it."""
-    parts = [f"# {article.title}", f"> **{article.label}.** {article.banner}."]
+    parts = [f"# {article.title}: {article.scale} scale", f"> **{article.label}.** {article.banner}."]
     parts.append("\n".join(f"- {what}: **{number}**" for number, what in article.facts))
-    parts.append("[The same as one page](report.html), to be opened from disk.")
+    parts.append("[The same as one page](report.html), to be opened from disk; [as an article](article.md).")
+    return "\n\n".join([*parts, *sections_in_markdown(article, folder)]) + "\n"
+
+
+def sections_in_markdown(article: Article, folder: Path) -> list[str]:
+    """The paragraphs of all sections; `folder` holds the figures."""
+    parts: list[str] = []
     for section in article.sections:
-        parts += [f"## {section.title}", *section.words]
+        parts += [f"{'#' * section.level} {section.title}", *section.words]
         for item in section.items:
             parts += _table(item, article) if isinstance(item, Table) else _image(item, article, folder)
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def _table(item: Table, article: Article) -> list[str]:
@@ -152,12 +172,13 @@ def _table(item: Table, article: Article) -> list[str]:
     caption = " ".join(filter(None, [f"**{item.title}.**", item.note, f"*{article.label}.*"]))
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     origin = f"Made by `{item.command}`; numbers in [{item.file}]({item.file}); {item.origin}."
-    return [caption, table, f"<sub>{origin}</sub>"]
+    parts = [caption, table, f"<sub>{origin}</sub>"]
+    return ["<details>", f"<summary>{item.title}</summary>", *parts, "</details>"] if item.folded else parts
 
 
 def _plain(value: str, column: object) -> str:
     text = str(value).replace("|", "\\|").replace("\n", "<br>")
-    if column in ("Experiment", "Command", "Score"):
+    if column in ("Experiment", "Command", "Score", "Network"):
         return f"`{text}`"
     return f"[{text.removeprefix('runs/')}]({text})" if column == "Runs" and text.startswith("runs/") else text
 

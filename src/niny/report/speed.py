@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from niny.benchmark.results import kept, machine_name
 from niny.report.drawing import BLUE, INK, MUTED, Picture
@@ -42,7 +42,9 @@ def draw_speed(study: Study) -> Figure:
     rates.set_yticks(range(len(results)), [_label(r) for r in results])
     rates.set_ylim(len(results) - 0.4, -0.6)
     rates.set_xscale("log")
+    rates.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     rates.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    rates.minorticks_off()
     rates.set_xlabel("training images / s")
     parts.set_xlabel("time of an update, %")
     for axes in (rates, parts):

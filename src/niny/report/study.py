@@ -45,6 +45,12 @@ class Study:
     def experiments(self) -> list[Experiment]:
         return self.params.experiments_at(self.scale.name)
 
+    @property
+    def current(self) -> list[dict[str, Any]]:
+        """The verdicts under the present rules, one a claim and in order, without those of earlier versions."""
+        versions = {claim.id: claim.version for claim in self.claims}
+        return [record for record in self.verdicts if record["version"] == versions[record["id"]]]
+
     def run(self, experiment: str) -> Run:
         return self.params.run(self.scale.name, experiment)
 
@@ -81,6 +87,11 @@ def scale_label(scale: Scale) -> str:
     """What every banner, caption and figure says of the scale."""
     name = f"{scale.name.capitalize()} scale"
     return f"{name}: held against the paper" if scale.evidence else f"{name}: not a reproduction of the paper"
+
+
+def scale_kind(scale: Scale) -> str:
+    """How a page is coloured: numbers that test the paper, records worth keeping, or a demonstration."""
+    return "evidence" if scale.evidence else "records" if scale.keep_records else "demonstration"
 
 
 def data_name(name: str) -> str:

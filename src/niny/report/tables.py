@@ -6,7 +6,6 @@ sampling error of the test set, are columns of `errors.csv` and `runs.csv`, whic
 """
 
 import os
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,15 +13,18 @@ import pandas as pd
 
 from niny.config import Params
 from niny.evaluation.rules import PredictionInterval
-from niny.evaluation.statistics import Interval, paired, wilson
+from niny.evaluation.statistics import paired, wilson
 from niny.files import write_json, write_text
-from niny.maps.records import is_null, nulls_of
+from niny.maps.records import is_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
+from niny.report.questions import nulls_at, questions_table, short
+from niny.report.settings import data_table, recipes_table
 from niny.report.study import REFERENCE, Study, load_study
+from niny.report.words import NONE, between, distinct, duration, number, printed, through
 
-NONE = "–"  # a cell to which the question does not apply
 PREFIXES = {15: "P", 12: "T", 9: "G", 0: ""}
 NOT_TESTED = "not tested at this scale"
+NO_NUMBER = NOT_RUN, NO_RECORD = "not run", "no number yet"
 
 
 def write_tables(params: Params, scale: str, root: Path) -> list[Path]:
@@ -43,9 +45,12 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "claims": claims_table(study),
         "errors": errors_table(study),
         "runs": with_wilson(study.runs),
+        "map-questions": questions_table(study),
         "map-scores": scores_table(study),
         "open-choices": choices_table(study),
         "cost": cost_table(study),
+        "data": data_table(study),
+        "recipes": recipes_table(study),
         "missing": missing_table(study),
         "reproduce": reproduce_table(study),
     }
@@ -96,26 +101,16 @@ def spread(study: Study, experiment: str) -> str:
     return "one run" if summary.n == 1 else ours(study, experiment)
 
 
-def between(interval: Interval, form: str = ".2f") -> str:
-    return f"{interval[0]:{form}} to {interval[1]:{form}}"
-
-
 def verdict(study: Study, experiment: str | None) -> str:
     """The status of the claim that the paper's number for this experiment is at home among our runs."""
     if experiment is None:
         return NONE
     if not study.scale.evidence:
         return NOT_TESTED
-    for claim, record in zip(study.claims, _current(study), strict=True):
+    for claim, record in zip(study.claims, study.current, strict=True):
         if isinstance(claim.rule, PredictionInterval) and claim.rule.experiment == experiment:
             return str(record["status"])
     return "no claim"
-
-
-def _current(study: Study) -> list[dict[str, Any]]:
-    """The verdicts under the present rules, one a claim and in order, without those of earlier versions."""
-    versions = {claim.id: claim.version for claim in study.claims}
-    return [record for record in study.verdicts if record["version"] == versions[record["id"]]]
 
 
 def folder_of(study: Study, experiment: str | None) -> str:
@@ -131,13 +126,13 @@ def claims_table(study: Study) -> pd.DataFrame:
         claim = claims[record["id"]]
         old = record["version"] < claim.version
         # runs may be there and yet not hold what the rule looks at, as the late epochs of figure 3
-        none = "no number yet" if any(len(study.of(name)) for name in claim.rule.experiments) else "not run"
+        none = NO_RECORD if any(len(study.of(name)) for name in claim.rule.experiments) else NOT_RUN
         rows.append(
             {
                 "Claim": f"{claim.id} (version {record['version']}, replaced)" if old else claim.id,
                 "Place": claim.place,
                 "What it says": claim.says,
-                "Paper": number(record["paper"]),
+                "Paper": printed(record["paper"]),
                 "Ours": number(record["ours"]) if record["n"] or record["ours"] is not None else none,
                 "n": str(record["n"]),
                 "95 % interval": _interval(record, none),
@@ -148,16 +143,9 @@ def claims_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def number(value: float | None) -> str:
-    """Two decimals, or three digits of what is smaller than one."""
-    if value is None:
-        return NONE
-    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
-
-
 def _interval(record: dict[str, Any], none: str) -> str:
     if record["interval"] is not None:
-        return " to ".join(map(number, record["interval"]))
+        return through(record["interval"])
     return {0: none, 1: "one run"}.get(record["n"], NONE)
 
 
@@ -196,31 +184,22 @@ def with_wilson(runs: pd.DataFrame) -> pd.DataFrame:
 
 def scores_table(study: Study) -> pd.DataFrame:
     """A line for each score of the class maps, a column for each experiment that has any; nulls behind their scores."""
-    scored = {e.name: study.result(e.name).maps for e in study.experiments if study.result(e.name).maps}
-    names = sorted({name for scores in scored.values() for name in scores if not is_null(name)})
-    permuted = {e.dataset: scored[e.name] for e in study.experiments if e.labels == "permuted" and e.name in scored}
+    scored = [e.name for e in study.experiments if study.result(e.name).maps]
+    names = sorted({name for experiment in scored for name in study.result(experiment).maps if not is_null(name)})
     return pd.DataFrame(
-        [
-            {"Score": name}
-            | {
-                experiment: _score(scores, name, permuted.get(study.params.experiments[experiment].dataset, {}))
-                for experiment, scores in scored.items()
-            }
-            for name in names
-        ],
+        [{"Score": name} | {experiment: _score(study, experiment, name) for experiment in scored} for name in names],
         columns=["Score", *scored],
     )
 
 
-def _score(scores: Any, name: str, permuted: Any) -> str:
-    if name not in scores:
+def _score(study: Study, experiment: str, name: str) -> str:
+    score = study.result(experiment).maps.get(name)
+    if score is None:
         return "not measured"
-    value, interval = number(scores[name].value), scores[name].interval
-    text = value if interval is None else f"{value} ({' to '.join(map(number, interval))})"
-    nulls = nulls_of(scores, name)
-    if nulls and name in permuted and scores is not permuted:
-        nulls["permuted_labels"] = permuted[name]
-    told = ", ".join(f"{null.replace('_', ' ')} {number(of.value)}" for null, of in nulls.items())
+    value = number(score.value)
+    text = value if score.interval is None else f"{value} ({through(score.interval)})"
+    nulls = nulls_at(study, experiment, name)
+    told = ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls.items())
     return f"{text}; nulls: {told}" if told else text
 
 
@@ -303,21 +282,6 @@ def hardware(runs: pd.DataFrame) -> list[str]:
         f"{processor}, {threads} threads" if pd.isna(gpu) else str(gpu)
         for processor, threads, gpu in zip(runs["processor"], runs["threads"], runs["gpu"], strict=True)
     ]
-
-
-def distinct(values: Iterable[Any]) -> str:
-    """The different values in order of appearance, or that there are none."""
-    return ", ".join(dict.fromkeys(str(value) for value in values)) or "not run"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 48 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.0f} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def missing_table(study: Study) -> pd.DataFrame:

@@ -1,0 +1,99 @@
+"""The report's section on class maps: figure 4 again, the questions and their answers, all networks on one scale."""
+
+from niny.maps.records import is_null
+from niny.report.drawing import Picture
+from niny.report.parts import Image, Section, Table, image, origin, table
+from niny.report.questions import NULLS, QUESTIONS, RULE, amount, questions_table, short
+from niny.report.scores import scores_picture
+from niny.report.study import REFERENCE, Study
+from niny.report.words import NONE, listed
+
+
+def class_maps(study: Study) -> Section:
+    words = [
+        "With global average pooling the last layer makes one map a class, and the mean of a map is the score of its "
+        "class. The paper shows twenty images of its choice and reads two sentences off them: the largest activations "
+        "lie in the map of the true class, and where the object is. Both are asked here of images that nobody chose."
+    ]
+    missing = [name for name in mapped(study)[1:] if not (study.folder / map_image(study, name).file).is_file()]
+    items: list[Table | Image] = [map_image(study, name) for name in mapped(study) if name not in missing]
+    if scored(study):
+        words.append(
+            "Maps of objects in the middle of images are easily praised: a blob at the centre does well too. So every "
+            "score stands beside its nulls, what the same score gives for maps that know less: "
+            f"{'; '.join(f'{short(null)}, {meaning}' for null, meaning in NULLS.items())}. {RULE}"
+        )
+        words += one_network(study)
+        items = [scores_of_maps(study), image(study, scores_picture(study), scored(study)), *items]
+    else:
+        words.append("No scores of class maps are recorded at this scale.")
+    if missing:
+        words.append(f"No class maps are drawn yet of {listed([f'`{name}`' for name in missing])}.")
+    attribution = attribution_image(study, REFERENCE)
+    if (study.folder / attribution.file).is_file():
+        items.append(attribution)
+    return Section("maps", "What the class maps say", tuple(words), tuple(items))
+
+
+def scored(study: Study) -> list[str]:
+    return [e.name for e in study.experiments if study.result(e.name).maps]
+
+
+def one_network(study: Study) -> list[str]:
+    """A caution where every interval is over images alone."""
+    seeds = {len(score.seeds) for name in scored(study) for score in study.result(name).maps.values()}
+    return ["One network of each experiment was scored: intervals are over images and speak of it alone."] * (
+        max(seeds, default=0) < 2
+    )
+
+
+def scores_of_maps(study: Study) -> Table:
+    """A row for each question, with its score and interval under it."""
+    frame = questions_table(study)
+    names = [*dict.fromkeys(frame["Network"])]
+    interval = frame["95 % interval"]
+    value = frame["Value"] + ("\n" + interval).where(interval != NONE, "")
+    counted = frame["n"].str.replace(" ", "\n", n=1)
+    shown = frame.assign(Question=frame["Question"] + "\n" + frame["Score"], Value=value, n=counted)
+    count = len({score for name in scored(study) for score in study.result(name).maps if not is_null(score)})
+    note = f"All {count} scores, by class, subset and kind of canvas: [tables/map-scores.csv](tables/map-scores.csv)."
+    shown = shown.drop(columns=["Score", "95 % interval"])
+    return table(study, "Questions to the class maps", shown, "map-questions", names, note)
+
+
+def mapped(study: Study) -> list[str]:
+    """Experiments whose maps should be here, those with global average pooling, and others that have a picture."""
+    folder = study.folder / "figures"
+    return [e.name for e in study.experiments if e.head == "gap" or (folder / f"maps-{e.name}.png").is_file()]
+
+
+def map_image(study: Study, experiment: str) -> Image:
+    figure_4 = "Figure 4: class maps" if experiment == REFERENCE else "Class maps"
+    picture = Picture(
+        f"maps-{experiment}",
+        f"{figure_4} of {experiment}",
+        "One test image of each class, drawn by chance, and beside it the maps of all classes: the largest tenth of "
+        "an image's cells, as in the paper's figure 4. The true class's map is framed; a bar marks the prediction.",
+        f"Test images, each with the class maps that {experiment} makes of it. {map_words(study, experiment)}".strip(),
+    )
+    command = f"dvc repro maps@{study.scale.name}-{experiment}"
+    return Image(picture, f"figures/{picture.name}.png", command, origin(study, [experiment]))
+
+
+def map_words(study: Study, experiment: str) -> str:
+    """What the picture's maps are like over all test images."""
+    asked = QUESTIONS[0]
+    score = study.result(experiment).maps.get(asked.score)
+    return "" if score is None else f"{asked.says.format(value=amount(score.value, asked.unit))}."
+
+
+def attribution_image(study: Study, experiment: str) -> Image:
+    picture = Picture(
+        f"attribution-{experiment}",
+        f"Other attributions beside the class maps of {experiment}",
+        "For the predicted class of the same images. Each square has a colour scale of its own around 0 (orange "
+        "above, purple below): places can be compared between squares, sizes cannot.",
+        f"Test images, the class map that {experiment} makes of each, and what other attribution methods give.",
+    )
+    command = f"dvc repro attribution@{study.scale.name}-{experiment}"
+    return Image(picture, f"figures/{picture.name}.png", command, origin(study, [experiment]))

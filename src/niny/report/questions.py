@@ -1,0 +1,268 @@
+"""What the class maps say: the questions of the paper and of claims.yaml, each answered by one score.
+
+One rule makes every sentence. A score lies above (below) a null, another score or a claim's bound where its whole 95 %
+interval lies above (below) the other's interval, or its number where that has none; else they are not told apart.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from niny.evaluation.rules import MapScore, Score, VariesMore
+from niny.maps.records import nulls_of
+from niny.report.study import REFERENCE, Study
+from niny.report.words import NONE, listed, number, plural, through
+
+RULE = (
+    "A score is called above (or below) another number when its whole 95 % interval lies above (or below) the other's; "
+    "otherwise the two are not told apart."
+)
+NULLS = {
+    "uniform": "a map of one value",
+    "random": "noise",
+    "centre": "a blob at the centre",
+    "other_image": "another image's map",
+    "unaligned": "the maps left where they are",
+    "untrained": "the untrained network",
+    "permuted_labels": "a network that learnt permuted labels",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question and the score that answers it. `says` is a sentence about {value}; with a `label` it is drawn.
+
+    `claim` is the id of the claim whose bound the score is held against, `rivals` are other scores it is held against:
+    (words, experiment, score). `items` are what n counts.
+    """
+
+    asks: str
+    label: str
+    score: str
+    says: str
+    unit: Literal["share", "correlation", "area", "points"] = "share"
+    items: str = "images"
+    claim: str = ""
+    rivals: tuple[tuple[str, str, str], ...] = ()
+    experiment: str = REFERENCE
+    headline: bool = False  # told at the report's head
+
+
+QUESTIONS = (
+    Question(
+        "Is an image's largest activation in the map of its class?",
+        "largest in the true map",
+        "claim1_rate.raw",
+        "On {value} of test images the largest activation lies in the true class's map",
+        claim="figure4-true-class",
+        headline=True,
+    ),
+    Question(
+        "Is it so on images that the network gets wrong?",
+        "… on images it gets wrong",
+        "claim1_rate.raw.wrong",
+        "Of misclassified images this holds for {value}",
+        rivals=(("the images it gets right", REFERENCE, "claim1_rate.raw.correct"),),
+    ),
+    Question(
+        "Is a map largest where its object is?",
+        "peak in the right cell of 9",
+        "gridpg3_hit.raw",
+        "With nine test images in a grid, a class's map is largest in the cell of that class {value} of the time",
+        items="grids",
+        claim="figure4-at-object",
+        headline=True,
+    ),
+    Question(
+        "Is that truest of structured objects?",
+        "",
+        "gridpg3_hit.raw.vehicles",
+        "For vehicles it is so {value} of the time",
+        items="grids",
+        rivals=(("animals", REFERENCE, "gridpg3_hit.raw.animals"),),
+    ),
+    Question(
+        "How much of a map lies on its object?",
+        "mass in the right cell of 9",
+        "gridpg3_mass.raw",
+        "In the same grids {value} of a map's positive part lies in the right cell",
+        items="grids",
+    ),
+    Question(
+        "Does taking off what all maps share sharpen them?",
+        "… of maps less their mean",
+        "gridpg3_mass.centred",
+        "Less the mean of all maps, {value} of it lies in the right cell",
+        items="grids",
+        claim="centring-localises",
+        rivals=(("the raw maps", REFERENCE, "gridpg3_mass.raw"),),
+    ),
+    Question(
+        "Does binary cross-entropy make sharper maps?",
+        "",
+        "gridpg3_mass.raw",
+        "Trained with binary cross-entropy, raw maps hold {value} of their positive part in the right cell",
+        items="grids",
+        claim="binary-loss-localises",
+        experiment="cifar10-nin-bce",
+    ),
+    Question(
+        "Is an object found among others, wherever it is put?",
+        "peak on the pasted object",
+        "place_hit.raw.distractors",
+        "Pasted at a random place over other images, an object holds the peak of its class's map {value} of the time",
+    ),
+    Question(
+        "Is it found on photographs with boxes?",
+        "peak in the object's box",
+        "box_hit.raw.dense",
+        "On Tiny-ImageNet photographs the peak lies in the object's box {value} of the time",
+    ),
+    Question(
+        "Do the maps move with the image?",
+        "moves with the image (r)",
+        "equivariance.raw",
+        "Where the image moves by a cell, the map moved back correlates at {value} with what it was",
+        "correlation",
+    ),
+    Question(
+        "Does covering parts of the image tell the same?",
+        "agrees with occlusion (r)",
+        "agreement_rank.occlusion.raw",
+        "The rank correlation of a map with the effect of covering its cells is {value}",
+        "correlation",
+    ),
+    Question(
+        "Does the order of a map's cells matter to the network?",
+        "",
+        "insertion_gain_centre.raw",
+        "Restoring pixels in the order of the map gains {value} of insertion area over a blob at the centre",
+        "area",
+        claim="insertion-says-little",
+    ),
+    Question(
+        "Do means of maps stand translations better than a fully connected layer?",
+        "",
+        "translation_rise_4px",
+        "Moving the test images by 4 pixels costs {value} of test error",
+        "points",
+        rivals=(("the fully connected layer", "cifar10-nin-fc", "translation_rise_4px"),),
+    ),
+)
+
+
+def questions_table(study: Study) -> pd.DataFrame:
+    """A row for each question: the score, its nulls and what it means; words where nothing was measured."""
+    return pd.DataFrame([_row(study, question) for question in QUESTIONS] + _spread_rows(study))
+
+
+def answered(study: Study) -> list[Question]:
+    return [question for question in QUESTIONS if question.score in study.result(question.experiment).maps]
+
+
+def _row(study: Study, question: Question) -> dict[str, str]:
+    score = study.result(question.experiment).maps.get(question.score)
+    row = {"Question": question.asks, "Score": question.score, "Network": question.experiment}
+    if score is None:
+        none = "not measured" if len(study.of(question.experiment)) else "not run"
+        return row | {"Value": none, "95 % interval": NONE, "n": "0", "Nulls": NONE, "What it means": NONE}
+    nulls = nulls_at(study, question.experiment, question.score)
+    return row | {
+        "Value": number(score.value),
+        "95 % interval": through(score.interval) if score.interval else NONE,
+        "n": _count(score, question.items),
+        "Nulls": ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls.items()) or NONE,
+        "What it means": finding(study, question),
+    }
+
+
+def _count(score: Score, items: str) -> str:
+    networks = f", {len(score.seeds)} networks" if len(score.seeds) > 1 else ""
+    return f"{score.n:,} {items}{networks}"
+
+
+def _spread_rows(study: Study) -> list[dict[str, str]]:
+    """The preregistered questions about the spread over seeds, whose answer is the claim's own test."""
+    rows = []
+    for claim, record in zip(study.claims, study.current, strict=True):
+        if isinstance(claim.rule, VariesMore):
+            known = record["ours"] is not None
+            rows.append(
+                {
+                    "Question": "Do raw maps vary more from seed to seed than those less their mean?",
+                    "Score": f"{claim.rule.wide} / {claim.rule.narrow}",
+                    "Network": claim.rule.experiment,
+                    "Value": number(record["ours"]) if known else "not measured",
+                    "95 % interval": NONE,
+                    "n": plural(record["n"], "network"),
+                    "Nulls": NONE,
+                    "What it means": f"{record['because'].capitalize()}." if known else NONE,
+                }
+            )
+    return rows
+
+
+def nulls_at(study: Study, experiment: str, score: str) -> dict[str, Score]:
+    """{null: its score} beside a score, that of the network that learnt permuted labels of the same data among them."""
+    here = study.params.experiments[experiment]
+    nulls: dict[str, Score] = nulls_of(study.result(experiment).maps, score)
+    for other in study.experiments:
+        if nulls and other.labels == "permuted" and here.labels != "permuted" and other.dataset == here.dataset:
+            found = study.result(other.name).maps.get(score)
+            nulls |= {} if found is None else {"permuted_labels": found}
+    return nulls
+
+
+def finding(study: Study, question: Question) -> str:
+    """What a score means, in a sentence made from the records by `RULE`. The score must have been measured."""
+    score = study.result(question.experiment).maps[question.score]
+    said = question.says.format(value=amount(score.value, question.unit))
+    if score.interval is None:
+        return f"{said}; without an interval it is held against nothing."
+    others = dict(_bounds(study, question))
+    nulls = {NULLS[null]: of for null, of in nulls_at(study, question.experiment, question.score).items()}
+    relations = {relation(score, of) for of in nulls.values()}
+    same = len(nulls) > 1 and len(relations) == 1
+    compared = _grouped(score, others)
+    compared += [f"{relations.pop()} all {len(nulls)} nulls"] if same else _grouped(score, nulls)
+    return f"{said}: {'; '.join(compared)}." if compared else f"{said}."
+
+
+def _bounds(study: Study, question: Question) -> Iterable[tuple[str, Score]]:
+    """What else a score is held against: its claim's bound, at scales that may judge, and rivals that were measured."""
+    for claim in study.claims if study.scale.evidence else ():
+        if claim.id == question.claim and isinstance(claim.rule, MapScore) and claim.rule.value is not None:
+            bound = claim.rule.value
+            yield f"the bound of {amount(bound, question.unit)} in `{claim.id}`", Score(bound)
+    for words, experiment, name in question.rivals:
+        if (found := study.result(experiment).maps.get(name)) is not None:
+            yield f"{words} ({amount(found.value, question.unit)})", found
+
+
+def _grouped(score: Score, others: Mapping[str, Score]) -> list[str]:
+    relations = {words: relation(score, of) for words, of in others.items()}
+    return [
+        f"{where} {listed([words for words, found in relations.items() if found == where])}"
+        for where in ("above", "not told apart from", "below")
+        if where in relations.values()
+    ]
+
+
+def relation(score: Score, other: Score) -> str:
+    """Where the interval of a score lies to that of another, or to its value where it has none."""
+    low, high = score.interval or (score.value, score.value)
+    other_low, other_high = other.interval or (other.value, other.value)
+    return "above" if low > other_high else "below" if high < other_low else "not told apart from"
+
+
+def short(null: str) -> str:
+    return null.replace("_", " ")
+
+
+def amount(value: float, unit: str) -> str:
+    """A value as a sentence has it."""
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    return f"{value:.2f} points" if unit == "points" else number(value)

@@ -1,0 +1,159 @@
+"""What the maps say: sentences follow from intervals by the rule, and what was not measured is not answered."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from planted import ROOT, plant, plant_scores, project, study_params
+
+from niny.evaluation.claims import load_claims
+from niny.evaluation.rules import MapScore, Score
+from niny.report import write_figures, write_report, write_tables
+from niny.report.questions import QUESTIONS, finding, questions_table, relation
+from niny.report.study import load_study
+
+PARAMS = study_params()
+NULLS = {"uniform": 0.1, "random": 0.098, "centre": 0.1}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return project(tmp_path / "project")
+
+
+def plant_network(
+    root: Path,
+    scores: Mapping[str, tuple[float, float, float]],
+    name: str = "cifar10-nin",
+    seeds: int = 1,
+    scale: str = "full",
+) -> None:
+    run = PARAMS.run(scale, name)
+    for seed in range(seeds):
+        plant(root, run, seed, 10.4)
+    plant_scores(root, run, scores, seeds)
+
+
+def around(value: float, half: float = 0.01) -> tuple[float, float, float]:
+    return value, value - half, value + half
+
+
+def said(root: Path, score: str, scale: str = "full") -> str:
+    study = load_study(PARAMS, scale, root)
+    return finding(study, next(question for question in QUESTIONS if question.score == score))
+
+
+@pytest.mark.parametrize(
+    ("other", "where"),
+    [
+        (Score(0.4), "above"),
+        (Score(0.45), "not told apart from"),
+        (Score(0.7), "below"),
+        (Score(0.4, (0.35, 0.44)), "above"),
+        (Score(0.4, (0.35, 0.46)), "not told apart from"),
+        (Score(0.6, (0.56, 0.7)), "below"),
+    ],
+)
+def test_one_number_lies_above_another_only_with_its_whole_interval(other: Score, where: str) -> None:
+    assert relation(Score(0.5, (0.45, 0.55)), other) == where
+
+
+def test_a_score_above_all_nulls_and_below_what_the_claim_asks(root: Path) -> None:
+    nulls = {f"claim1_rate.{null}": around(value, 0) for null, value in NULLS.items()}
+    plant_network(root, {"claim1_rate.raw": around(0.6), **nulls})
+    assert said(root, "claim1_rate.raw") == (
+        "On 60.0 % of test images the largest activation lies in the true class's map: "
+        "below the bound of 90.0 % in `figure4-true-class`; above all 3 nulls."
+    )
+
+
+def test_the_bound_is_that_of_claims_yaml(root: Path) -> None:
+    plant_network(root, {"claim1_rate.raw": around(0.6)})
+    claims = root / "claims.yaml"
+    text = claims.read_text()
+    assert text.count("claim1_rate.raw, side: above, value: 0.9") == 1
+    claims.write_text(
+        text.replace("claim1_rate.raw, side: above, value: 0.9", "claim1_rate.raw, side: above, value: 0.5")
+    )
+    assert "above the bound of 50.0 % in `figure4-true-class`" in said(root, "claim1_rate.raw")
+
+
+def test_a_scale_without_evidence_holds_no_score_against_a_claim(root: Path) -> None:
+    plant_network(root, {"claim1_rate.raw": around(0.6), "claim1_rate.uniform": around(0.1, 0)}, scale="trial")
+    assert said(root, "claim1_rate.raw", "trial") == (
+        "On 60.0 % of test images the largest activation lies in the true class's map: above a map of one value."
+    )
+
+
+def test_nulls_that_do_as_well_or_better_are_named(root: Path) -> None:
+    beside = {"box_hit.centre.dense": 0.9, "box_hit.random.dense": 0.6, "box_hit.raw.dense.other_image": 0.775}
+    plant_network(root, {"box_hit.raw.dense": around(0.78)} | {name: around(value) for name, value in beside.items()})
+    assert said(root, "box_hit.raw.dense") == (
+        "On Tiny-ImageNet photographs the peak lies in the object's box 78.0 % of the time: above noise; "
+        "not told apart from another image's map; below a blob at the centre."
+    )
+
+
+def test_rivals_stand_with_their_own_numbers(root: Path) -> None:
+    plant_network(root, {"translation_rise_4px": around(5.2, 1)})
+    plant_network(root, {"translation_rise_4px": around(9.0, 1)}, "cifar10-nin-fc")
+    assert said(root, "translation_rise_4px") == (
+        "Moving the test images by 4 pixels costs 5.20 points of test error: "
+        "below the fully connected layer (9.00 points)."
+    )
+
+
+def test_the_network_that_learnt_permuted_labels_is_a_null_for_the_others(root: Path) -> None:
+    plant_network(root, {"gridpg3_mass.raw": around(0.2), "gridpg3_mass.uniform": around(1 / 9, 0)})
+    plant_network(root, {"gridpg3_mass.raw": around(0.12)}, "cifar10-nin-permuted")
+    frame = questions_table(load_study(PARAMS, "full", root)).set_index(["Score", "Network"])
+    row = frame.loc[("gridpg3_mass.raw", "cifar10-nin")]
+    assert row["Nulls"] == "uniform 0.111, permuted labels 0.120"
+
+
+def test_what_was_not_measured_is_not_answered(root: Path) -> None:
+    plant_network(root, {"claim1_rate.raw": around(0.6)}, seeds=5)
+    frame = questions_table(load_study(PARAMS, "full", root)).set_index(["Score", "Network"])
+    assert frame.loc[("claim1_rate.raw", "cifar10-nin"), ["Value", "n"]].to_list() == [
+        "0.600",
+        "500 images, 5 networks",
+    ]
+    assert frame.loc[("gridpg3_hit.raw", "cifar10-nin"), ["Value", "What it means"]].to_list() == ["not measured", "–"]
+    assert frame.loc[("gridpg3_mass.raw", "cifar10-nin-bce"), "Value"] == "not run"
+    assert frame.map(bool).all(axis=None)
+
+
+def test_every_map_claim_has_its_question_and_every_question_a_score_that_is_recorded() -> None:
+    claims = load_claims(ROOT / "claims.yaml")
+    asked = {(claim.rule.experiment, claim.rule.score) for claim in claims if isinstance(claim.rule, MapScore)}
+    assert asked <= {(question.experiment, question.score) for question in QUESTIONS}
+    assert {question.claim for question in QUESTIONS} <= {"", *(claim.id for claim in claims)}
+    recorded: set[str] = set()
+    for path in (ROOT / "results/short/maps").glob("cifar10-nin*.json"):
+        recorded |= set(json.loads(path.read_text())["scores"])
+    assert {question.score for question in QUESTIONS} <= recorded
+
+
+def test_networks_are_compared_on_one_scale_and_gaps_are_named(root: Path) -> None:
+    plant_network(root, {"claim1_rate.raw": around(0.6), "equivariance.raw": around(0.8)})
+    plant_network(root, {"claim1_rate.raw": around(0.7)}, "cifar10-cnn-gap")
+    write_figures(PARAMS, "full", root)
+    drawn = (root / "results/full/figures/map-scores.svg").read_text()
+    assert all(f">{name}<" in drawn for name in ("cifar10-nin", "cifar10-cnn-gap", "not measured"))
+    (root / "results/full/maps/cifar10-nin.json").unlink()
+    (root / "results/full/maps/cifar10-cnn-gap.json").unlink()
+    write_figures(PARAMS, "full", root)
+    assert "no class map has been scored" in (root / "results/full/figures/map-scores.svg").read_text()
+
+
+def test_the_page_has_the_short_table_and_the_file_all_scores(root: Path) -> None:
+    plant_network(root, {"claim1_rate.raw": around(0.6), "claim1_rate.raw.cat": around(0.3), "gini.raw": around(0.4)})
+    write_tables(PARAMS, "full", root)
+    write_report(PARAMS, "full", root)
+    text = (root / "results/full/README.md").read_text()
+    assert "claim1_rate.raw.cat" not in text
+    assert "All 3 scores" in text
+    scores = pd.read_csv(root / "results/full/tables/map-scores.csv")
+    assert scores["Score"].to_list() == ["claim1_rate.raw", "claim1_rate.raw.cat", "gini.raw"]
