@@ -9,7 +9,8 @@ import torch
 
 from niny.config import Params, Run
 from niny.evaluation.results import read_history, read_scores
-from niny.maps.records import OF_ONE_SEED
+from niny.maps.records import OF_ONE_SEED, load_seed
+from niny.maps.samples import RESAMPLES
 from niny.models import build, initialise
 from niny.training import choose_compute, train_experiment
 from niny.training.loop import TrainingData
@@ -109,6 +110,8 @@ def test_a_run_records_its_looks_and_the_scores_of_seeds_whose_weights_are_not_k
     assert not (second / FOLLOWED).exists()
     scores = read_scores(second / OF_ONE_SEED)
     assert 0 <= scores["gridpg3_hit.raw"].value <= 1
+    assert len(load_seed(second / OF_ONE_SEED)["gridpg3_hit.raw"]["resamples"]) == RESAMPLES
+    assert (second / OF_ONE_SEED).with_suffix(".npz").stat().st_size < 1_000_000
     assert not (second / "weights.safetensors").exists()
 
 

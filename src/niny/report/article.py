@@ -11,6 +11,7 @@ from typing import get_args
 import pandas as pd
 
 from niny.evaluation.rules import Status
+from niny.maps.nested import RULE
 from niny.paper import TABLES, TEXT, Results
 from niny.report.drawing import Picture
 from niny.report.figures import errors_picture, figure_3_picture, network_picture
@@ -218,7 +219,7 @@ def class_maps(study: Study) -> Section:
     scores = scores_table(study)
     if len(scores):
         shown = scores[scores["Score"].map(is_headline)].map(lambda cell: cell.replace("; nulls", "\nnulls"))
-        note = "The table's file has every score, by class, subset and kind of canvas."
+        note = f"The table's file has every score, by class, subset and kind of canvas. {RULE}"
         items.append(table(study, "Scores of the class maps", shown, "map-scores", list(scores.columns[1:]), note))
     else:
         words.append("No scores of class maps are recorded at this scale.")

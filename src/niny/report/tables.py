@@ -198,12 +198,13 @@ def scores_table(study: Study) -> pd.DataFrame:
     """A line for each score of the class maps, a column for each experiment that has any; nulls behind their scores."""
     scored = {e.name: study.result(e.name).maps for e in study.experiments if study.result(e.name).maps}
     names = sorted({name for scores in scored.values() for name in scores if not is_null(name)})
-    permuted = {e.dataset: scored[e.name] for e in study.experiments if e.labels == "permuted" and e.name in scored}
+    twins = {e.dataset: scored[e.name] for e in study.experiments if e.labels == "permuted" and e.name in scored}
+    datasets = {name: study.params.experiments[name].dataset for name in scored}
     return pd.DataFrame(
         [
             {"Score": name}
             | {
-                experiment: _score(scores, name, permuted.get(study.params.experiments[experiment].dataset, {}))
+                experiment: _score(scores, name, twins.get(datasets[experiment]))
                 for experiment, scores in scored.items()
             }
             for name in names
@@ -213,14 +214,16 @@ def scores_table(study: Study) -> pd.DataFrame:
 
 
 def _score(scores: Any, name: str, permuted: Any) -> str:
+    """`permuted` are the scores of the network that learnt permuted labels; None where it has not been run."""
     if name not in scores:
         return "not measured"
-    value, interval = number(scores[name].value), scores[name].interval
-    text = value if interval is None else f"{value} ({' to '.join(map(number, interval))})"
-    nulls = nulls_of(scores, name)
-    if nulls and name in permuted and scores is not permuted:
-        nulls["permuted_labels"] = permuted[name]
-    told = ", ".join(f"{null.replace('_', ' ')} {number(of.value)}" for null, of in nulls.items())
+    value, interval, runs = number(scores[name].value), scores[name].interval, len(scores[name].seeds)
+    several = "" if runs > 1 else ", one run"
+    text = value + several if interval is None else f"{value} ({' to '.join(map(number, interval))}{several})"
+    nulls = {null: number(of.value) for null, of in nulls_of(scores, name).items()}
+    if permuted is None or (name in permuted and permuted is not scores):
+        nulls["permuted_labels"] = "not run" if permuted is None else number(permuted[name].value)
+    told = ", ".join(f"{null.replace('_', ' ')} {value}" for null, value in nulls.items())
     return f"{text}; nulls: {told}" if told else text
 
 
