@@ -190,7 +190,7 @@ def test_all_comparisons_run_on_every_kind_of_network_and_lie_in_their_bounds(ne
             assert -1 - 1e-9 <= score["value"] <= 1 + 1e-9, name
         elif name.startswith(("agreement_top", "dipart")):
             assert 0 <= score["value"] <= 1, name
-    assert {"max_sensitivity.raw", "agreement_rank.gradcam1.raw", "agreement_rank.gradcam2.raw"} <= set(found)
+    assert {"max_sensitivity.raw", "agreement_top.gradcam1.raw", "agreement_top.gradcam2.raw"} <= set(found)
     assert {name.partition(".")[0] for name in found} <= set(METRICS)
     assert class_maps(net, images).isfinite().all()
 

@@ -93,7 +93,7 @@ def test_the_maps_that_are_kept_are_those_of_the_epochs_and_images_they_name(
 
 
 def test_a_network_without_maps_leaves_none(params: Params, data: TrainingData, tmp_path: Path) -> None:
-    run = params.run("smoke", "cifar10-cnn-fc")
+    run = params.run("paper", "cifar10-maxout")
     keep_followed(tmp_path / FOLLOWED, [{"epoch": 1, "maps": followed_maps(build(run), data, run, CPU)}], run, 100)
     assert not (tmp_path / FOLLOWED).exists()
 
