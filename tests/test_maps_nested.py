@@ -45,7 +45,6 @@ def test_the_interval_holds_the_true_mean_in_95_of_100_studies(
 ) -> None:
     found = over_seeds(studies(networks, between, shared, rest))
     covered = coverage([of["interval"] for of in found.values()])
-    print(networks, between, shared, rest, covered)
     assert 0.92 <= covered <= 0.995
 
 
@@ -55,7 +54,6 @@ def test_the_bootstrap_alone_is_too_narrow_over_few_networks_and_right_over_many
         coverage([bootstrap_interval([of[str(i)]["resamples"] for of in by_seed.values()]) for i in range(TRIALS)])
         for by_seed in (few, many)
     ]
-    print(alone)
     assert alone[0] < 0.85
     assert 0.92 <= alone[1] <= 0.98
 

@@ -86,7 +86,7 @@ def draw_scores(
         axes.plot([value], [y], "D", markerfacecolor="none", markeredgecolor=ORANGE)
     if is_missing(permuted, there):
         axes.plot([], [], MARKS["permuted"], color=GREY, markerfacecolor="none", label=f"null: {NOT_RUN}")
-    ticks = [*there, *(f"published 3x3 mass: {name}" for name in published or {})]
+    ticks = [*there, *(f"published median, 3x3 mass: {name}" for name in published or {})]
     axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
     axes.set_ylim(len(ticks) - 0.4, -0.6)
     axes.set(xlabel=label)

@@ -73,7 +73,9 @@ def load_seed(path: Path) -> Scores:
     except FileNotFoundError:
         return scores
     except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-        raise NinyError(f"{beside} is damaged ({error}): delete its folder and train that seed again") from None
+        raise NinyError(
+            f"{beside} is damaged ({type(error).__name__}): delete its folder and train that seed again"
+        ) from None
 
 
 def is_null(name: str) -> bool:
