@@ -6,10 +6,12 @@ from torch import Tensor, nn
 
 from niny.maps.agreement import rank_correlation, top_overlap
 from niny.maps.attribution import METHODS, attribute, contribution, dipart, grad_cam, propagate
-from niny.maps.comparison import available, compare_network
+from niny.maps.comparison import METRICS, available, compare_network
 from niny.maps.forward import class_maps, logits
+from niny.maps.records import nulls_of
 from niny.maps.sanity import cascade, infidelity, max_sensitivity, own_maps
-from niny.models import Network, cnn, initialise, nin_cifar
+from niny.maps.views import VIEWS
+from niny.models import Network, cnn, initialise, linear_cifar, nin_cifar
 from niny.models.blocks import GlobalAveragePool
 
 IMAGES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -172,7 +174,13 @@ def test_sensitivity_of_a_linear_map_is_bounded_by_the_change_and_leaves_the_glo
 
 
 @pytest.mark.parametrize(
-    "net", [network(), network(head="fc_dropout", inverted_dropout=False), cnn(size=16, width=0.1)]
+    "net",
+    [
+        network(),
+        network(head="fc_dropout", inverted_dropout=False),
+        cnn(size=16, width=0.1),
+        linear_cifar(size=16, width=0.1),
+    ],
 )
 def test_all_comparisons_run_on_every_kind_of_network_and_lie_in_their_bounds(net: Network) -> None:
     images = torch.randn(20, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -182,5 +190,24 @@ def test_all_comparisons_run_on_every_kind_of_network_and_lie_in_their_bounds(ne
             assert -1 - 1e-9 <= score["value"] <= 1 + 1e-9, name
         elif name.startswith(("agreement_top", "dipart")):
             assert 0 <= score["value"] <= 1, name
-    assert "max_sensitivity.raw" in found
+    assert {"max_sensitivity.raw", "agreement_top.gradcam1.raw", "agreement_top.gradcam2.raw"} <= set(found)
+    assert {name.partition(".")[0] for name in found} <= set(METRICS)
     assert class_maps(net, images).isfinite().all()
+
+
+def test_every_comparison_stands_beside_its_nulls_in_every_reading() -> None:
+    images = torch.randn(20, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    found = compare_network(network(), images, torch.arange(20) % 10, names="abcdefghij", seed=0, count=6)
+    ranked = {"centre", "random", "other_image"}
+    for view in VIEWS:
+        for metric in ("agreement_rank", "agreement_top"):
+            assert found[f"{metric}.map.{view}"]["value"] == pytest.approx(1)
+            for method in ("map", *available(network())):
+                assert set(nulls_of(found, f"{metric}.{method}.{view}")) == ranked | {"untrained"}, method
+        assert set(nulls_of(found, f"infidelity.{view}")) == ranked | {"untrained", "uniform"}
+        assert set(nulls_of(found, f"max_sensitivity.{view}")) == {"untrained"}
+        for end in ("", ".absolute"):
+            assert set(nulls_of(found, f"cascade_rank.9-conv1.{view}{end}")) == ranked
+    centre = nulls_of(found, "cascade_rank.9-conv1.raw.absolute")["centre"]
+    assert centre == found["cascade_rank.centre.raw.absolute"]
+    assert centre["value"] >= abs(nulls_of(found, "cascade_rank.9-conv1.raw")["centre"]["value"])

@@ -151,6 +151,10 @@ def test_what_a_later_seed_recorded_and_permuted_labels_stand_beside_the_first_s
     said = capsys.readouterr().out
     assert "gridpg3_hit: 3x3 grids" in said
     assert "permuted" in said
+    assert "one run" in said
+    twin.unlink()
+    assert main(["maps", "score", str(weights), "--grids", "10", "--device", "cpu"]) == 0
+    assert "permuted labels: not run: niny train cifar10-nin-permuted" in capsys.readouterr().out
 
 
 def test_a_collapsed_seed_enters_no_mean(project: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,11 +10,14 @@ import pytest
 from planted import plant, plant_scores, project, study_params
 
 from niny.evaluation.claims import load_claims
+from niny.maps.nested import over_seeds
+from niny.maps.records import save_scores
+from niny.maps.samples import score
 from niny.paper import TABLES, TEXT
 from niny.report import summary, write_figures, write_report, write_rescience, write_tables
 from niny.report.figures import measured
 from niny.report.study import load_study
-from niny.report.tables import NOT_TESTED, all_tables, energy, paper_table
+from niny.report.tables import NOT_TESTED, all_tables, energy, paper_table, scores_table
 from niny.report.words import duration, listed, plural
 
 PARAMS = study_params()
@@ -67,6 +70,20 @@ def test_a_changed_record_changes_the_table(root: Path) -> None:
     plant_all(root, "full", ERRORS)
     plant(root, PARAMS.run("full", "cifar10-nin"), 4, 12.6)
     assert row(root, "full", GAP)["Ours %"] == "10.80 ± 1.01"
+
+
+def test_scores_say_how_many_runs_they_are_of_and_what_permuted_labels_give(root: Path) -> None:
+    folder, permuted = root / "results/full/maps", "cifar10-nin-permuted"
+    one, two = ({seed: {"hit": score(0.5, (0.4, 0.6), 9)} for seed in range(count)} for count in (1, 2))
+    save_scores(folder / "cifar10-nin.json", "cifar10-nin", "full", "gap", over_seeds(one))
+    save_scores(folder / "cifar10-nin-fc.json", "cifar10-nin-fc", "full", "fc", over_seeds(two))
+    (cells,) = scores_table(load_study(PARAMS, "full", root)).to_dict("records")
+    assert cells["cifar10-nin"] == "0.500 (0.400 to 0.600, one run); nulls: permuted labels not run"
+    assert cells["cifar10-nin-fc"] == "0.500 (0.400 to 0.600); nulls: permuted labels not run"
+    save_scores(folder / f"{permuted}.json", permuted, "full", "gap", over_seeds({0: {"hit": score(0.1, None, 9)}}))
+    (cells,) = scores_table(load_study(PARAMS, "full", root)).to_dict("records")
+    assert cells["cifar10-nin"].endswith("; nulls: permuted labels 0.100")
+    assert cells[permuted] == "0.100, one run"
 
 
 def test_collapsed_runs_are_counted_beside_n(root: Path) -> None:

@@ -9,7 +9,9 @@ import torch
 
 from niny.config import Params, Run
 from niny.evaluation.results import read_history, read_scores
-from niny.maps.records import OF_ONE_SEED
+from niny.maps.records import OF_ONE_SEED, load_seed
+from niny.maps.samples import RESAMPLES
+from niny.maps.suite import compare_subjects, load_pictures, load_subjects, score_subjects
 from niny.models import build, initialise
 from niny.training import choose_compute, train_experiment
 from niny.training.loop import TrainingData
@@ -109,7 +111,21 @@ def test_a_run_records_its_looks_and_the_scores_of_seeds_whose_weights_are_not_k
     assert not (second / FOLLOWED).exists()
     scores = read_scores(second / OF_ONE_SEED)
     assert 0 <= scores["gridpg3_hit.raw"].value <= 1
+    assert len(load_seed(second / OF_ONE_SEED)["gridpg3_hit.raw"]["resamples"]) == RESAMPLES
+    assert (second / OF_ONE_SEED).with_suffix(".npz").stat().st_size < 1_000_000
     assert not (second / "weights.safetensors").exists()
+
+
+def test_where_a_scale_is_evidence_every_score_is_over_all_seeds(project: Path, params: Params) -> None:
+    run = short(params.run("smoke", "cifar10-nin"))
+    run = replace(run, scale=replace(run.scale, evidence=True))
+    train_experiment(run, project, compute=CPU, say=lambda _: None)
+    subjects, pictures = load_subjects(params, project / run.folder, CPU), load_pictures(run.data, project, CPU)
+    scores = score_subjects(subjects, pictures, seed=0, grids=10, compute=CPU)
+    compared = compare_subjects(subjects, pictures, seed=0, grids=10)
+    assert not scores.keys() & compared.keys()
+    for found in (scores["gridpg3_mass.raw"], compared["infidelity.raw"], compared["agreement_top.lrp.raw.untrained"]):
+        assert set(found["seeds"]) == {"0", "1"}
 
 
 def test_chance_on_true_test_labels_is_no_collapse_where_training_labels_are_permuted(

@@ -26,17 +26,21 @@ warnings.filterwarnings("ignore", message="IProgress not found")  # captum asks 
 
 Method = Callable[[Network, Tensor, Tensor], Tensor]
 
+# What ends an inner block before its pool: an mlpconv, or the ReLU of a single convolution.
+INNER = {"gradcam1": ("mlpconv1", "relu1"), "gradcam2": ("mlpconv2", "relu2")}
 STEPS = 32  # of the path of integrated gradients
 PART = 25  # images at a time
 
 
-def grad_cam(layer: str) -> Method:
-    """Grad-CAM at a named block, signed: its feature maps weighted by the mean gradient of the logit."""
+def grad_cam(*layers: str) -> Method:
+    """Grad-CAM at the first of these blocks that there is, signed: its maps times the mean gradient of the logit."""
 
     def attribute(net: Network, images: Tensor, targets: Tensor) -> Tensor:
         from captum.attr import LayerGradCam
 
-        found: Tensor = LayerGradCam(net, net.get_submodule(layer)).attribute(images, targets)
+        blocks = dict(net.named_children())
+        layer = next(blocks[name] for name in layers if name in blocks)
+        found: Tensor = LayerGradCam(net, layer).attribute(images, targets)
         return found
 
     return attribute
@@ -113,8 +117,7 @@ def propagate(net: Network, images: Tensor, targets: Tensor, rule: Callable[[], 
 
 
 METHODS: Mapping[str, Method] = {
-    "gradcam1": grad_cam("mlpconv1"),
-    "gradcam2": grad_cam("mlpconv2"),
+    **{name: grad_cam(*layers) for name, layers in INNER.items()},
     "contribution": contribution,
     "saliency": saliency,
     "gradient_x_input": gradient_x_input,

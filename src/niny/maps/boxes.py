@@ -21,7 +21,7 @@ from niny.data.preprocess import Preprocessor
 from niny.data.sets import TinyImageNetVal
 from niny.maps.forward import class_maps, decide, untrained
 from niny.maps.grids import assemble
-from niny.maps.samples import Scores, bootstrap
+from niny.maps.samples import Scores, bootstrap, padded
 from niny.maps.scores import sampled, with_nulls
 from niny.models import Network
 
@@ -87,13 +87,15 @@ def box_scores(
     samples = {"box_area": area}
     for kind, across in (("dense", side // preprocessor.shape[1]), ("shrunk", 1)):
         images = prepare(kind, val.images[index], preprocessor).to(place)
-        maps = class_maps(net, images)
-        variants = with_nulls(net, maps, maps, class_maps(blank, images[:few]), seed, across)
+        maps, alone = class_maps(net, images), class_maps(blank, images[:few])
+        variants = with_nulls(net, maps, maps, alone, seed, across)
         samples |= sampled(variants, ask, len(index), f".{kind}")
         for metric in ("hit", "hit_near", "maxacc"):
             del samples[f"box_{metric}.uniform.{kind}"]  # no cell of it is the largest, no threshold parts it
         if kind == "shrunk":
             samples["box_accuracy"] = (decide(net, maps).argmax(1).cpu() == targets).double()
+            right = (decide(blank, alone).argmax(1).cpu() == targets[:few]).double()
+            samples["box_accuracy.untrained"] = padded(right, len(index))
     return bootstrap(samples, seed)
 
 

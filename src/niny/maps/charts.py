@@ -1,18 +1,22 @@
 """Charts of map scores: each score with its interval beside its nulls, and how scores change while a network learns."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from niny.maps.records import NULLS, nulls_of
+from niny.maps.nested import runs
+from niny.maps.records import is_null, nulls_of
 from niny.maps.samples import Scores
+from niny.maps.views import VIEWS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, PINK, GREY, PALE = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#5b6570", "#d5dbe1"
+BLUE, ORANGE, GREEN, PINK, YELLOW = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"
+GREY, PALE = "#5b6570", "#d5dbe1"
 MARKS = {
     "uniform": "|",
     "random": "x",
@@ -20,7 +24,9 @@ MARKS = {
     "other_image": "s",
     "unaligned": "v",
     "untrained": "^",
+    "permuted_labels": "P",
 }
+NOT_RUN = "permuted labels, not run"
 
 # Medians of 4,500 scores each on CIFAR-10 3x3 grids, of a 9L-S-CoDA-SQ network trained with binary cross-entropy, on
 # images it is sure of: computed from the result files of the CoDA-Nets repository (Böhle et al. 2021).
@@ -33,31 +39,54 @@ PUBLISHED = {
 }
 
 
-def score_table(scores: Scores, names: Iterable[str]) -> pd.DataFrame:
-    """Value, interval and n of those of the named scores that there are, and the values of their nulls."""
+def score_table(scores: Scores, names: Iterable[str], permuted: Scores | None) -> pd.DataFrame:
+    """Value, interval, n and runs of those of the named scores that there are, and their nulls, to three decimals.
+
+    `permuted` are the scores of the network that learnt permuted labels, empty where it has not been run, None where
+    this is that network.
+    """
     rows = {}
     for name in (name for name in names if name in scores):
-        low, high = scores[name]["interval"] or (None, None)
-        rows[name] = {"value": scores[name]["value"], "low": low, "high": high, "n": scores[name]["n"]}
-        rows[name] |= {null: found["value"] for null, found in nulls_of(scores, name).items()}
-    table = pd.DataFrame(rows).T
-    return table.reindex(columns=[c for c in ("value", "low", "high", "n", *NULLS) if c in table])
+        low, high = scores[name]["interval"] or (math.nan, math.nan)
+        rows[name] = {"value": scores[name]["value"], "low": low, "high": high}
+        rows[name] |= {null: found["value"] for null, found in _nulls(scores, name, permuted).items()}
+    table = pd.DataFrame.from_dict(rows, orient="index", dtype=float).round(3)
+    table["n"], table["runs"] = [scores[name]["n"] for name in rows], [runs(scores[name]) for name in rows]
+    if is_missing(permuted, rows):
+        table["permuted_labels"] = "not run"
+    return table.reindex(columns=[c for c in ("value", "low", "high", "n", "runs", *MARKS) if c in table])
+
+
+def _nulls(scores: Scores, name: str, permuted: Scores | None) -> dict[str, Any]:
+    return nulls_of(scores, name) | ({"permuted_labels": permuted[name]} if permuted and name in permuted else {})
+
+
+def is_missing(permuted: Scores | None, names: Iterable[str]) -> bool:
+    """Whether permuted labels would be a null of these scores and were not run."""
+    return permuted is not None and permuted.keys().isdisjoint(names)
 
 
 def draw_scores(
-    scores: Scores, names: Sequence[str], title: str, label: str, published: Mapping[str, float] | None = None
+    scores: Scores,
+    names: Sequence[str],
+    title: str,
+    label: str,
+    permuted: Scores | None,
+    published: Mapping[str, float] | None = None,
 ) -> "Figure":
     """A line for each score that there is: a dot with its interval, and a grey mark for each of its nulls.
 
-    `published` are numbers of others, drawn as lines below them.
+    `permuted` as for `score_table`. `published` are numbers of others, drawn as lines below them.
     """
     there = [name for name in names if name in scores]
     figure, axes = _figure(7.5, 1.5 + 0.3 * (len(there) + len(published or {})))
     for y, name in enumerate(there):
-        _line(axes, scores, name, y)
+        _line(axes, scores[name], _nulls(scores, name, permuted), y)
     for y, (_, value) in enumerate((published or {}).items(), len(there)):
         axes.plot([value], [y], "D", markerfacecolor="none", markeredgecolor=ORANGE)
-    ticks = [*there, *(f"published 3x3 mass: {name}" for name in published or {})]
+    if is_missing(permuted, there):
+        axes.plot([], [], MARKS["permuted_labels"], color=GREY, markerfacecolor="none", label=f"null: {NOT_RUN}")
+    ticks = [*there, *(f"published median, 3x3 mass: {name}" for name in published or {})]
     axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
     axes.set_ylim(len(ticks) - 0.4, -0.6)
     axes.set(xlabel=label)
@@ -67,15 +96,19 @@ def draw_scores(
     return figure
 
 
-def _line(axes: "Axes", scores: Scores, name: str, y: int) -> None:
-    for null, found in nulls_of(scores, name).items():
+def _line(axes: "Axes", score: Mapping[str, Any], nulls: Mapping[str, Any], y: int) -> None:
+    for null, found in nulls.items():
         label = f"null: {null.replace('_', ' ')}"
         axes.plot([found["value"]], [y], MARKS[null], color=GREY, markerfacecolor="none", markersize=6, label=label)
-    value, interval = scores[name]["value"], scores[name]["interval"]
+    value, interval = score["value"], score["interval"]
     if interval:  # with two seeds it reaches far beyond what such scores can be
         low, high = (min(max(bound, -1.0), 1.0) for bound in interval)
         axes.plot([low, high], [y, y], color=BLUE, linewidth=4, alpha=0.35, solid_capstyle="butt")
-    axes.plot([value], [y], "o", color=BLUE, markersize=5, label="score, 95 % interval")
+    axes.plot([value], [y], "o", color=BLUE, markersize=5, label=f"score, 95 % interval ({_of(score)})")
+
+
+def _of(score: Mapping[str, Any]) -> str:
+    return runs(score) if len(score["seeds"]) == 1 else f"{runs(score)} runs"
 
 
 def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title: str) -> "Figure | None":
@@ -92,7 +125,7 @@ def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title:
         return None
     figure, grid = _figure(9.5, 3.2, len(panels))
     for axes, (label, columns) in zip(grid, panels, strict=True):
-        for (name, column), colour in zip(columns.items(), (BLUE, ORANGE, GREEN, PINK), strict=False):
+        for (name, column), colour in zip(columns.items(), (BLUE, ORANGE, GREEN, PINK, YELLOW), strict=False):
             _curves(axes, histories, name, column, colour)
         axes.set(xlabel="epoch", ylabel=label)
         axes.set_ylim(bottom=0)
@@ -104,7 +137,7 @@ def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title:
 
 
 def _masses() -> dict[str, str]:
-    return {f"mass, {view}": f"map_gridpg3_mass_{view}" for view in ("raw", "centred", "margin")}
+    return {f"mass, {view}": f"map_gridpg3_mass_{view}" for view in VIEWS}
 
 
 def _curves(axes: "Axes", histories: Mapping[int, Any], name: str, column: str, colour: str) -> None:
@@ -114,24 +147,35 @@ def _curves(axes: "Axes", histories: Mapping[int, Any], name: str, column: str, 
             axes.plot(*zip(*points, strict=True), ".-", color=colour, linewidth=1, label=None if i else name)
 
 
-def draw_cascade(scores: Scores, title: str) -> "Figure":
-    """Rank correlation of maps with the trained ones, signed and absolute, as layers lose their weights."""
+def draw_cascade(scores: Scores, title: str, permuted: Scores | None) -> "Figure":
+    """Rank correlation of maps with the trained ones, signed and absolute, as layers lose their weights.
+
+    Thin grey lines are its nulls: another image's map, and a network that learnt permuted labels losing its own.
+    """
     names = [name for name in scores if name.startswith("cascade_rank.") and name.endswith(".raw")]
-    names.sort(key=lambda name: int(name.split(".")[1].split("-")[0]))
+    names = sorted((n for n in names if not is_null(n)), key=lambda name: int(name.split(".")[1].split("-")[0]))
     layers = [name.split(".")[1].partition("-")[2] for name in names]
-    figure, axes = _figure(7.5, 3.2)
-    shown = (("raw", "signed", BLUE, "o-"), ("raw.absolute", "absolute", ORANGE, "s--"))
-    for end, label, colour, style in shown:
-        found = [scores[name.removesuffix("raw") + end] for name in names]
-        axes.plot(layers, [one["value"] for one in found], style, color=colour, label=label)
+    figure, axes = _figure(7.5, 3.6)
+    shown = (("", "signed", BLUE, "o-"), (".absolute", "absolute", ORANGE, "s--"))
+    for end, kind, colour, style in shown:
+        found = [scores[name + end] for name in names]
+        axes.plot(layers, [one["value"] for one in found], style, color=colour, label=kind)
         low, high = zip(*(one["interval"] for one in found), strict=True)
         axes.fill_between(layers, low, high, color=colour, alpha=0.2, linewidth=0)
+        for null, line in (("other_image", ":"), ("permuted_labels", "-.")):
+            nulls = [_nulls(scores, name + end, permuted).get(null) for name in names]
+            if any(nulls):
+                values = [one["value"] if one else math.nan for one in nulls]
+                label = f"null: {null.replace('_', ' ')}, {kind}"
+                axes.plot(layers, values, line + style[0], color=GREY, linewidth=1, markersize=3, label=label)
+    if is_missing(permuted, names):
+        axes.plot([], [], "-.", color=GREY, linewidth=1, label=f"null: {NOT_RUN}")
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set(
         ylabel="rank correlation", xlabel="weights drawn anew from the class maps down to this layer", ylim=(-1, 1)
     )
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    axes.legend(fontsize=8, frameon=False)
+    figure.legend(*_unique(axes), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
 
 

@@ -1,8 +1,10 @@
 """The scores that need gradients or many passes: agreement with attributions, faithfulness, sanity.
 
 Names as in `niny.maps.scores`: `agreement_rank.occlusion.centred`, `agreement_rank.occlusion.raw.other_image`.
-Agreement is between an attribution and the class map of the predicted class, at the resolution of the map, beside two
-nulls: the attribution against another image's map, and against a Gaussian at the centre.
+Agreement is between an attribution and the class map of the predicted class, at the resolution of the map. Its nulls:
+the attribution against another image's map, the untrained network's, a Gaussian at the centre, and noise. `map` stands
+for the class map itself in the place of an attribution: 1 by definition, its nulls are what matters. A map of one value
+ranks nothing and never changes, so that it is a null of infidelity alone.
 """
 
 from collections.abc import Sequence
@@ -12,16 +14,23 @@ from torch import Tensor
 
 from niny.maps import nulls
 from niny.maps.agreement import rank_correlation, top_overlap
-from niny.maps.attribution import METHODS, attribute, dipart
+from niny.maps.attribution import INNER, METHODS, attribute, dipart
 from niny.maps.forward import class_maps, decide, head_kind, why_no_grids
 from niny.maps.grids import assemble, sample_grids
-from niny.maps.heads import orders_of, values_of
+from niny.maps.heads import own_orders, values_of
 from niny.maps.samples import Scores, bootstrap, score
-from niny.maps.sanity import cascade, infidelity, max_sensitivity, own_maps
+from niny.maps.sanity import cascade, infidelity, max_sensitivity
 from niny.maps.scores import Subject
 from niny.models import Network
 
+METRICS = ("agreement_rank", "agreement_top", "cascade_rank", "dipart_inside", "infidelity", "max_sensitivity")
+PLAIN = ("centre", "random")  # maps that know nothing and rank the cells all the same
 ALIKE = {"agreement_rank": rank_correlation, "agreement_top": top_overlap}
+
+
+def few_of(grids: int) -> int:
+    """How many images serve these scores where so many grids serve the others."""
+    return max(5, grids // 10)
 
 
 def compare_network(
@@ -32,69 +41,85 @@ def compare_network(
     few = subject.some(count)
     maps = class_maps(net, subject.images[few])
     predicted = decide(net, maps).argmax(1)
-    found = agreement_scores(subject, few, maps, predicted)
+    blank = class_maps(subject.blank, subject.images[few])
+    found = agreement_scores(subject, few, maps, blank, predicted)
     found |= cascade_scores(subject, few, maps, predicted)
-    found |= faithfulness_scores(subject, few, maps, predicted)
+    found |= faithfulness_scores(subject, few, maps, blank, predicted)
     return found if why_no_grids(net) else found | dipart_scores(subject, count)
 
 
 def available(net: Network) -> list[str]:
     """The attribution methods that this network's layers allow; not gradient x activation where that is the map."""
     blocks = dict(net.named_children())
-    lacking = {f"gradcam{i}" for i in (1, 2) if f"mlpconv{i}" not in blocks}
+    lacking = {name for name, layers in INNER.items() if blocks.keys().isdisjoint(layers)}
     lacking |= {"contribution"} if head_kind(net) == "gap" else set()
     return [name for name in METHODS if name not in lacking]
 
 
-def agreement_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
-    """Rank correlation and overlap of the top tenth of each attribution with the class map, and the two nulls."""
-    own, images = _own(subject.net, maps, predicted), subject.images[few]
-    centre = nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(own["raw"])
+def agreement_scores(subject: Subject, few: Tensor, maps: Tensor, blank: Tensor, predicted: Tensor) -> Scores:
+    """Rank correlation and overlap of the top tenth of each attribution with the class map, and their nulls.
+
+    `maps` and `blank` N x K x h x w are those of the network and of the untrained one.
+    """
+    own, images = own_orders(subject.net, maps, predicted), subject.images[few]
+    against = own | {f"{view}.other_image": order.roll(1, 0) for view, order in own.items()}
+    against |= {f"{view}.untrained": order for view, order in own_orders(subject.net, blank, predicted).items()}
+    against |= plain_orders(subject, own["raw"])
     samples: dict[str, Tensor] = {}
     for name in available(subject.net):
         found = attribute(METHODS[name], subject.net, images, predicted, maps.shape[-1])
         for metric, alike in ALIKE.items():
-            stem = f"{metric}.{name}"
-            samples |= {f"{stem}.{view}": alike(found, order) for view, order in own.items()}
-            samples |= {f"{stem}.{view}.other_image": alike(found, order.roll(1, 0)) for view, order in own.items()}
-            samples[f"{stem}.centre"] = alike(found, centre)
-    for metric, alike in ALIKE.items():
-        samples |= {f"{metric}.map.{view}.centre": alike(order, centre) for view, order in own.items()}
-        samples |= {f"{metric}.map.{view}.other_image": alike(order, order.roll(1, 0)) for view, order in own.items()}
+            samples |= {f"{metric}.{name}.{order}": alike(found, shown) for order, shown in against.items()}
+    for view, order in own.items():
+        others = {name: of for name, of in against.items() if name.partition(".")[0] == view}
+        others |= {f"{view}.{null}": against[null] for null in PLAIN}
+        for metric, alike in ALIKE.items():
+            samples |= {f"{metric}.map.{name}": alike(order, of) for name, of in others.items()}
     return bootstrap(samples, subject.draw("agreement"))
 
 
-def _own(net: Network, maps: Tensor, classes: Tensor) -> dict[str, Tensor]:
-    place = torch.arange(len(maps), device=maps.device)
-    return {view: order(maps)[place, classes] for view, order in orders_of(net).items()}
+def plain_orders(subject: Subject, like: Tensor) -> dict[str, Tensor]:
+    """The Gaussian at the centre and noise, in the shape of N x h x w maps."""
+    plain = nulls.plain(like[:, None], 1, subject.draw("noise"))
+    return {name: plain[name][:, 0] for name in PLAIN}
 
 
 def cascade_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
     """Rank correlation with the trained maps as layers lose their weights from the top, signed and absolute.
 
-    Its null is the correlation with the map that another image has then: what is common to all images.
+    Its nulls are the correlations with the map that another image has then (what is common to all images), with a
+    Gaussian at the centre, and with noise.
     """
-    own = _own(subject.net, maps, predicted)
-    samples: dict[str, Tensor] = {}
+    own = own_orders(subject.net, maps, predicted)
+    ranks = {
+        f"{null}.{view}": rank_correlation(order, of)
+        for null, of in plain_orders(subject, own["raw"]).items()
+        for view, order in own.items()
+    }
     for depth, (layer, twin) in enumerate(cascade(subject.net, subject.draw("cascade")), 1):
-        blank = _own(twin, class_maps(twin, subject.images[few]), predicted)
+        blank = own_orders(twin, class_maps(twin, subject.images[few]), predicted)
         for view, order in own.items():
-            rank = rank_correlation(order, blank[view])
-            stem = f"cascade_rank.{depth}-{layer.rpartition('.')[2]}.{view}"
-            other = rank_correlation(order, blank[view].roll(1, 0))
-            samples |= {stem: rank, f"{stem}.absolute": rank.abs()}
-            samples |= {f"{stem}.other_image": other, f"{stem}.absolute.other_image": other.abs()}
-    return bootstrap(samples, subject.draw("cascade"))
+            reading = f"{depth}-{layer.rpartition('.')[2]}.{view}"
+            ranks[reading] = rank_correlation(order, blank[view])
+            ranks[f"{reading}.other_image"] = rank_correlation(order, blank[view].roll(1, 0))
+    signed = {f"cascade_rank.{name}": rank for name, rank in ranks.items()}
+    return bootstrap(signed | {absolute(name): rank.abs() for name, rank in signed.items()}, subject.draw("cascade"))
 
 
-def faithfulness_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
+def absolute(name: str) -> str:
+    """`a.b.raw` -> `a.b.raw.absolute`, `a.b.raw.other_image` -> `a.b.raw.absolute.other_image`."""
+    stem = name.removesuffix(".other_image")
+    return f"{stem}.absolute{name.removeprefix(stem)}"
+
+
+def faithfulness_scores(subject: Subject, few: Tensor, maps: Tensor, blank: Tensor, predicted: Tensor) -> Scores:
     """Infidelity and max-sensitivity of the map in every reading, beside those of the nulls."""
     net, images, seed = subject.net, subject.images[few], subject.draw("sensitivity")
-    place = torch.arange(len(few), device=few.device)
-    readings = values_of(net)
+    place, readings = torch.arange(len(few), device=few.device), values_of(net)
     shown = {view: read(maps)[place, predicted] for view, read in readings.items()}
-    shown |= {"raw.other_image": shown["raw"].roll(1, 0), "raw.untrained": own_maps(subject.blank, images, predicted)}
-    shown["centre"] = nulls.centre(*maps.shape[2:]).to(maps.device).expand_as(shown["raw"])
+    shown |= {f"{view}.other_image": shown[view].roll(1, 0) for view in readings}
+    shown |= {f"{view}.untrained": read(blank)[place, predicted] for view, read in readings.items()}
+    shown |= {name: of[:, 0] for name, of in nulls.plain(shown["raw"][:, None], 1, subject.draw("noise")).items()}
     found = infidelity(net, images, predicted, shown, subject.draw("infidelity"))
     samples = {f"infidelity.{name}": values for name, values in found.items()}
     for view, read in readings.items():

@@ -29,6 +29,12 @@ def orders_of(net: Network, side: int = 1) -> Readings:
     return ORDERS if not isinstance(net.head, FullyConnected) else {**ORDERS, **_contribution(net.head, side)}
 
 
+def own_orders(net: Network, maps: Tensor, classes: Tensor) -> dict[str, Tensor]:
+    """{reading: N x h x w}: of N x K x h x w maps those of the given classes, to rank cells by."""
+    place = torch.arange(len(maps), device=maps.device)
+    return {view: order(maps)[place, classes] for view, order in orders_of(net).items()}
+
+
 def of_classes(net: Network, maps: Tensor) -> Tensor:
     """N x K x H x W maps that belong to classes, as pictures show them: the maps, or what this head makes of them."""
     return values_of(net).get("contribution", VIEWS["raw"])(maps)

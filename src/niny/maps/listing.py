@@ -10,6 +10,7 @@ from typing import Any
 from niny.config import Params, pick
 from niny.errors import NinyError
 from niny.maps.forward import head_kind
+from niny.maps.nested import RULE, runs
 from niny.maps.records import NULLS, is_null, nulls_of
 from niny.maps.samples import Scores
 from niny.maps.suite import (
@@ -67,7 +68,7 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class Found:
-    """The scores of what a path names, and what was asked. `permuted` is empty where that null has not been run."""
+    """The scores of what a path names, and what was asked. Where `permuted` is empty, `no_permuted` says why."""
 
     weights: Path
     data: str
@@ -94,20 +95,27 @@ def score_path(
     pictures = load_pictures(spec, root, compute)
     scores = score_subjects(subjects, pictures, seed=params.root_seed, grids=grids, compute=compute)
     if attribution:
-        scores |= compare_subjects(subjects, pictures, seed=params.root_seed, count=max(2, grids // 10))
+        scores |= compare_subjects(subjects, pictures, seed=params.root_seed, grids=grids)
     seeds = tuple(sorted(subjects.nets.keys() | subjects.recorded.keys()))
-    permuted, twin = permuted_scores(params, scale, name, root), permuted_twin(params, scale, name)
-    train = f"niny train {twin} --scale {scale}, then dvc repro maps@{scale}-{twin}" if twin else "no such experiment"
-    return Found(
-        path, name, head_kind(subjects.net), seeds, grids, scores, left_out(subjects, pictures), permuted, train
-    )
+    permuted, no_permuted = permuted_null(params, scale, name, about.get("experiment"), root)
+    head, skipped = head_kind(subjects.net), left_out(subjects, pictures)
+    return Found(path, name, head, seeds, grids, scores, skipped, permuted, no_permuted)
+
+
+def permuted_null(params: Params, scale: str, data: str, experiment: str | None, root: Path) -> tuple[Scores, str]:
+    """The scores of the network that learnt permuted labels, or none and why."""
+    twin, scores = permuted_twin(params, scale, data), permuted_scores(params, scale, data, experiment, root)
+    if scores is None:
+        return {}, "this is that network"
+    how = f"niny train {twin} --scale {scale}, then dvc repro maps@{scale}-{twin}" if twin else "no such experiment"
+    return scores, f"not run: {how}"
 
 
 def to_json(found: Found) -> str:
     """One object: what was scored, and each score with value, interval, n, seeds and nulls."""
     scores = {name: score | {"nulls": _nulls(found, name)} for name, score in found.scores.items() if not is_null(name)}
     about = {"weights": str(found.weights), "data": found.data, "head": found.head, "seeds": list(found.seeds)}
-    missing = {} if found.permuted else {"permuted": f"not run: {found.no_permuted}"}
+    missing = {} if found.permuted else {"permuted": found.no_permuted}
     whole = {**about, "grids": found.grids, "skipped": {**found.skipped, **missing}, "scores": scores}
     return json.dumps(whole, indent=1, sort_keys=True, allow_nan=False)
 
@@ -122,20 +130,20 @@ def _nulls(found: Found, name: str) -> dict[str, Any]:
 def to_text(found: Found) -> str:
     """A table for each metric, under what it means."""
     names = [name for name in found.scores if not is_null(name)]
-    seeds = ", ".join(map(str, found.seeds))
-    parts = [f"{found.weights} on the test images of {found.data}; head {found.head}; seeds {seeds}"]
+    seeds = f"seeds {', '.join(map(str, found.seeds))}" if len(found.seeds) > 1 else f"seed {found.seeds[0]}, one run"
+    parts = [f"{found.weights} on the test images of {found.data}; head {found.head}; {seeds}. {RULE}"]
     for metric, group in groupby(names, key=lambda name: name.partition(".")[0]):
         parts.append(_table(found, metric, list(group)))
     parts += [f"{name}: not measured, {reason}" for name, reason in sorted(found.skipped.items())]
     if not found.permuted:
-        parts.append(f"permuted labels: not run ({found.no_permuted})")
+        parts.append(f"permuted labels: {found.no_permuted}")
     return "\n\n".join(parts)
 
 
 def _table(found: Found, metric: str, names: list[str]) -> str:
     nulls = {name: _nulls(found, name) for name in names}
     columns = [null for null in COLUMNS if any(null in of for of in nulls.values())]
-    head = ["", "value", "95 % interval", "n", *columns]
+    head = ["", "value", "95 % interval", "n", "runs", *columns]
     rows = [
         [name.partition(".")[2] or "-", *_cells(found.scores[name]), *[_value(nulls[name].get(c)) for c in columns]]
         for name in names
@@ -148,7 +156,7 @@ def _table(found: Found, metric: str, names: list[str]) -> str:
 def _cells(score: Mapping[str, Any]) -> list[str]:
     interval = score["interval"]
     between = f"{_number(interval[0])} to {_number(interval[1])}" if interval else "-"
-    return [_number(score["value"]), between, f"{score['n']:,}" if score["n"] else "-"]
+    return [_number(score["value"]), between, f"{score['n']:,}" if score["n"] else "-", runs(score)]
 
 
 def _value(score: Mapping[str, Any] | None) -> str:

@@ -1,20 +1,23 @@
-"""Map scores as JSON files, over seeds, and what stands beside each score: its nulls.
+"""Map scores as files, of all seeds and of one, and what stands beside each score: its nulls.
 
 niny.evaluation.results.read_scores reads the files back.
 """
 
 import json
-import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
 
 from niny.errors import NinyError
-from niny.files import write_json
+from niny.files import replacing, write_json
 from niny.maps.samples import Scores
 
 OF_ONE_SEED = "maps.json"  # in a run folder: scored when training ended, for seeds whose weights are not kept
+STEPS, NOTHING = 31, -128  # rounding by a tenth of a standard deviation or so: less than a thousand resamples tell
 NULLS = ("uniform", "random", "centre", "other_image", "unaligned", "untrained")
 
 
@@ -37,40 +40,42 @@ def load_scores(path: Path) -> Scores:
         raise NinyError(f"{path} is damaged ({error}): delete it and score the maps again") from None
 
 
-def over_seeds(per_seed: Mapping[int, Scores]) -> Scores:
-    """Value and interval over the networks of all seeds, and the value for each."""
-    names = sorted(set().union(*per_seed.values()))
-    return {name: _over_seeds({k: found[name] for k, found in per_seed.items() if name in found}) for name in names}
+def save_seed(path: Path, experiment: str, scale: str, scores: Scores) -> None:
+    """Write the scores of one network, and what nested intervals need of its images beside them.
 
-
-def _over_seeds(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    values = [one["value"] for one in by_seed.values()]
-    return {
-        "value": fmean(values),
-        "interval": _interval(values, [one["interval"] for one in by_seed.values()]),
-        "n": max(one["n"] for one in by_seed.values()),
-        "seeds": {str(seed): one["value"] for seed, one in sorted(by_seed.items())},
-    }
-
-
-def _interval(values: list[float], intervals: list[list[float] | None]) -> list[float] | None:
-    """For the mean over networks: their t interval, widened by the sampling error of the images.
-
-    All networks are scored on the same images, so that error does not shrink with their number; the two halves add
-    as variances. With one network the interval is its own, and speaks of that network alone.
+    The file beside it, .npz, holds `name`, and for each name `scale` and `steps`: the score on a resample is its value
+    plus scale x steps, or none where that is NOTHING, because the resample holds no item of the kind.
     """
-    known = [interval for interval in intervals if interval is not None]
-    if len(known) < len(values):
-        return None
-    if len(values) == 1:
-        return known[0]
-    from scipy import stats
+    resamples = {name: np.array(found["resamples"]) for name, found in scores.items() if "resamples" in found}
+    apart = {name: drawn - scores[name]["value"] for name, drawn in resamples.items()}
+    largest = {name: max(float(np.nanmax(np.abs(of))), np.finfo(np.float32).tiny) for name, of in apart.items()}
+    steps = [np.nan_to_num(STEPS * of / largest[name], nan=NOTHING).round() for name, of in apart.items()]
+    with replacing(path.with_suffix(".npz")) as part, part.open("wb") as file:
+        np.savez_compressed(
+            file,
+            name=np.array([*apart]),
+            scale=np.array([*largest.values()], np.float32) / STEPS,
+            steps=np.array(steps, np.int8).reshape(len(apart), -1),
+        )
+    bare = {name: {key: of[key] for key in ("value", "interval", "n")} for name, of in scores.items()}
+    write_json(path, {"experiment": experiment, "scale": scale, "scores": bare})
 
-    across = float(stats.t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    mean = fmean(values)
-    below = fmean(value - low for value, (low, _) in zip(values, known, strict=True))
-    above = fmean(high - value for value, (_, high) in zip(values, known, strict=True))
-    return [mean - math.hypot(across, below), mean + math.hypot(across, above)]
+
+def load_seed(path: Path) -> Scores:
+    """What `save_seed` wrote; scores without resamples where these were not recorded. Raises NinyError for damage."""
+    scores, beside = load_scores(path), path.with_suffix(".npz")
+    try:
+        with beside.open("rb") as file, np.load(file) as kept:
+            steps = np.where(kept["steps"] == NOTHING, np.nan, kept["steps"])
+            apart = dict(zip(kept["name"].tolist(), kept["scale"][:, None] * steps, strict=True))
+        drawn = {name: {"resamples": (scores[name]["value"] + of).tolist()} for name, of in apart.items()}
+        return {name: found | drawn.get(name, {}) for name, found in scores.items()}
+    except FileNotFoundError:
+        return scores
+    except (OSError, ValueError, KeyError, IndexError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+        raise NinyError(
+            f"{beside} is damaged ({type(error).__name__}): delete its folder and train that seed again"
+        ) from None
 
 
 def is_null(name: str) -> bool:

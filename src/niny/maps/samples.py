@@ -1,7 +1,11 @@
-"""From one number an image (or a grid) to a score: value, 95 % interval, n. Deterministic for a given seed."""
+"""From one number an image (or a grid) to the score of a network: value, 95 % interval, n, and its bootstrap means.
+
+Deterministic for a given seed. The draws depend on the seed and on the number of items alone, so that networks that are
+scored on the same items are resampled alike: `niny.maps.nested` builds on this.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,9 +17,15 @@ Z = 1.959964  # of the normal distribution, 95 %
 RESAMPLES = 1000
 
 
-def score(value: float, interval: tuple[float, float] | None = None, n: int = 0) -> dict[str, Any]:
-    """A score, ready for JSON. Without an interval it is a number that does not depend on the sample."""
-    return {"value": value, "interval": None if interval is None else list(interval), "n": n}
+def score(
+    value: float, interval: tuple[float, float] | None = None, n: int = 0, resamples: Sequence[float] = ()
+) -> dict[str, Any]:
+    """A score, ready for JSON. Without an interval it is a number that does not depend on the sample.
+
+    `resamples` are its values on RESAMPLES resamples of the items, NaN where a resample holds none of its kind.
+    """
+    found: dict[str, Any] = {"value": value, "interval": None if interval is None else list(interval), "n": n}
+    return found | ({"resamples": list(resamples)} if resamples else {})
 
 
 def bootstrap(samples: Mapping[str, Tensor], seed: int) -> Scores:
@@ -36,8 +46,8 @@ def bootstrap(samples: Mapping[str, Tensor], seed: int) -> Scores:
     counts = _resampled(len(sums), seed)
     means = (counts @ sums) / (counts @ sizes)  # 0/0 where a resample holds no item of a rare kind
     low, high = means.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0).tolist()
-    values, items = (sums.sum(0) / sizes.sum(0)).tolist(), (sizes > 0).sum(0).tolist()
-    return {name: score(values[i], (low[i], high[i]), items[i]) for i, name in enumerate(kept)}
+    values, items, drawn = (sums.sum(0) / sizes.sum(0)).tolist(), (sizes > 0).sum(0).tolist(), means.T.tolist()
+    return {name: score(values[i], (low[i], high[i]), items[i], drawn[i]) for i, name in enumerate(kept)}
 
 
 def bootstrap_median(samples: Mapping[str, Tensor], seed: int) -> Scores:
@@ -49,7 +59,7 @@ def bootstrap_median(samples: Mapping[str, Tensor], seed: int) -> Scores:
         drawn = _resampled(len(rows), seed)[:, place // rows.shape[1]].cumsum(1)
         medians = ordered[torch.searchsorted(drawn, drawn[:, -1:] / 2)[:, 0]]
         low, high = medians.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-        found[name] = score(float(rows.median()), (low, high), len(rows))
+        found[name] = score(float(rows.median()), (low, high), len(rows), medians.tolist())
     return found
 
 
@@ -60,12 +70,10 @@ def _resampled(n: int, seed: int) -> Tensor:
     return torch.zeros(RESAMPLES, n, dtype=torch.float64).scatter_add_(1, drawn, ones)
 
 
-def rates(samples: Mapping[str, Tensor]) -> Scores:
-    """The share of hits in each sample (values 0 to 1, NaN: not asked) with Wilson's interval over its items."""
-    found = {name: values[~values.isnan()].double() for name, values in samples.items()}
-    return {
-        name: score(float(v.mean()), wilson(float(v.mean()), len(v)), len(v)) for name, v in found.items() if len(v)
-    }
+def rates(samples: Mapping[str, Tensor], seed: int) -> Scores:
+    """As `bootstrap`, for shares of hits (values 0 to 1): with Wilson's interval, which holds near 0 and 1 too."""
+    found = bootstrap(samples, seed)
+    return {name: of | {"interval": list(wilson(of["value"], of["n"]))} for name, of in found.items()}
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:

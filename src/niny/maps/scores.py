@@ -4,9 +4,12 @@ A name is `metric.reading[.subset or null]`: `gridpg3_mass.centred`, `claim1_rat
 `gridpg3_mass.raw.untrained`. Readings are those of `niny.maps.views`. Nulls after a reading are the same score of
 another image's maps (`other_image`) and of the network before training (`untrained`); nulls in the place of a reading
 are maps that know nothing (`uniform`, `random`, `centre`). The same network trained on permuted labels is a null too:
-an experiment of its own, whose record has the same names. Shares, hits and masses lie between 0 and 1; the rise of the
-error under shifts is in per cent points. Nothing is chosen by confidence: grids are drawn from all images given, and
-the subsets (`correct`, `wrong`, `confident`, by what the network says of an image alone) are of the cells of these.
+an experiment of its own, whose record has the same names. A null that a metric cannot have is absent: a map of one
+value has no largest cell or window, correlates with nothing, and never changes.
+
+Shares, hits and masses lie between 0 and 1; the rise of the error under shifts is in per cent points. Nothing is chosen
+by confidence: grids are drawn from all images given, and the subsets (`correct`, `wrong`, `confident`, by what the
+network says of an image alone) are of the cells of these.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +23,7 @@ from niny.maps import canvases, figure4, grids, nulls
 from niny.maps.concentration import entropy, gini
 from niny.maps.faithfulness import deletion, insertion
 from niny.maps.forward import class_maps, decide, head_kind, logits, untrained, why_no_grids, why_no_maps
-from niny.maps.heads import orders_of, values_of
+from niny.maps.heads import orders_of, own_orders, values_of
 from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, padded, rates, score
 from niny.maps.translation import equivariance, error_rise, shifted_maps
 from niny.models import Network
@@ -155,7 +158,8 @@ def figure4_scores(subject: Subject, maps: Tensor, said: Tensor) -> Scores:
         samples |= {f"{name}{suffix}": only(samples[name], where) for suffix, where in chosen.items()}
     own = tuple(f"claim1_rate.{view}" for view in values_of(subject.net))  # the plain maps' hits are shares, all alike
     hits = {name: samples.pop(name) for name in [*samples] if name.startswith(own)}
-    return completeness(subject) | rates(hits) | bootstrap(samples, subject.draw("top10"))
+    seed = subject.draw("top10")
+    return completeness(subject) | rates(hits, seed) | bootstrap(samples, seed)
 
 
 def of_figure4(values: Tensor, order: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -173,10 +177,12 @@ def completeness(subject: Subject) -> Scores:
     """The largest |mean of a map - logit|, always in float32 and from two forward passes; for heads that average."""
     if head_kind(subject.net) != "gap":
         return {}
-    some = subject.images[:COMPLETENESS_IMAGES]
+    some, found = subject.images[:COMPLETENESS_IMAGES], {}
     with torch.autocast(some.device.type, enabled=False):
-        error = figure4.completeness_error(class_maps(subject.net, some), logits(subject.net, some))
-    return {"completeness_error": score(error, None, len(some))}
+        for null, net in (("", subject.net), (".untrained", subject.blank)):
+            error = figure4.completeness_error(class_maps(net, some), logits(net, some))
+            found[f"completeness_error{null}"] = score(error, None, len(some))
+    return found
 
 
 def translation_scores(subject: Subject, predicted: Tensor | None, count: int) -> Scores:
@@ -184,8 +190,11 @@ def translation_scores(subject: Subject, predicted: Tensor | None, count: int) -
     few = subject.some(count)
     images, labels = subject.images[few], subject.labels[few]
     before = logits(subject.net, images).argmax(1) if predicted is None else predicted[few]
-    rise = error_rise(subject.net, images, labels, before, 4)
-    return bootstrap({"translation_rise_4px": rise}, subject.draw("translation"))
+    samples = {"translation_rise_4px": error_rise(subject.net, images, labels, before, 4)}
+    images, labels = images[: max(1, len(few) // 5)], labels[: max(1, len(few) // 5)]
+    alone = error_rise(subject.blank, images, labels, logits(subject.blank, images).argmax(1), 4)
+    samples["translation_rise_4px.untrained"] = padded(alone, len(few))
+    return bootstrap(samples, subject.draw("translation"))
 
 
 def equivariance_scores(subject: Subject, maps: Tensor, count: int) -> Scores:
@@ -214,27 +223,41 @@ def equivariance_scores(subject: Subject, maps: Tensor, count: int) -> Scores:
 
 
 def faithfulness_scores(subject: Subject, maps: Tensor, said: Tensor, count: int) -> Scores:
-    """Insertion and deletion areas of the predicted class's map in each reading, of the nulls, and the gains over them.
+    """Insertion and deletion areas of the predicted class's map in each reading, of their nulls, and all gains.
 
-    A gain is what the order of the map is worth beyond another image's map or the centre: area less area for
-    insertion, the other way round for deletion. A map of one value restores pixels at random, so `random` is both.
+    The null of another image is that image's map of what the network sees there. A map of one value restores pixels at
+    random, in the same order for all images.
     """
     few = subject.some(count)
-    images, maps, said = subject.images[few].float(), maps[few], said[few]
-    predicted, place = said.argmax(1), torch.arange(len(few), device=few.device)
-    orders = {view: order(maps)[place, predicted] for view, order in orders_of(subject.net).items()}
-    own = list(orders)
-    blank = class_maps(subject.blank, images)[place, predicted]
-    orders |= {"raw.other_image": orders["raw"].roll(1, 0), "raw.untrained": blank}
+    images, maps, predicted = subject.images[few].float(), maps[few], said[few].argmax(1)
+    orders = own_orders(subject.net, maps, predicted)
+    views, blank = [*orders], own_orders(subject.net, class_maps(subject.blank, images), predicted)
+    orders |= {f"{view}.other_image": orders[view].roll(1, 0) for view in views}
+    orders |= {f"{view}.untrained": blank[view] for view in views}
     plain = nulls.plain(orders["raw"][:, None], 1, subject.draw("noise"))
-    orders |= {name: plain[name][:, 0] for name in ("random", "centre")}
+    orders |= {name: order[:, 0] for name, order in plain.items()}
     samples: dict[str, Tensor] = {}
     for metric, area, sign in (("insertion", insertion, 1), ("deletion", deletion, -1)):
         areas = area(subject.net, images, predicted, orders, subject.draw("ties"))
         samples |= {f"{metric}_area.{name}": found for name, found in areas.items()}
-        for null, of in (("other", "raw.other_image"), ("centre", "centre")):
-            samples |= {f"{metric}_gain_{null}.{view}": sign * (areas[view] - areas[of]) for view in own}
+        for view in views:
+            samples |= {f"{metric}_gain_{name}": sign * gain for name, gain in gains(areas, view).items()}
     return bootstrap(samples, subject.draw("insertion"))
+
+
+def gains(areas: Mapping[str, Tensor], view: str) -> dict[str, Tensor]:
+    """What an order is worth beyond another image's, and beyond the centre: `other.VIEW[.null]`, `centre.VIEW[.null]`.
+
+    Area less area, of the reading and of each of its nulls but the one it is held against.
+    """
+    every = {"": areas[view]} | {f".{n}": areas[f"{view}.{n}"] for n in ("other_image", "untrained")}
+    every |= {f".{n}": areas[n] for n in ("uniform", "random", "centre")}
+    return {
+        f"{name}.{view}{null}": area - every[of]
+        for name, of in (("other", ".other_image"), ("centre", ".centre"))
+        for null, area in every.items()
+        if null != of
+    }
 
 
 def grid_scores(subject: Subject, said: Tensor, side: int, count: int) -> Scores:

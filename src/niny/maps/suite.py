@@ -13,9 +13,10 @@ from niny.data.preprocess import Preprocessor, fitted
 from niny.data.sets import Dataset, TinyImageNetVal, load, load_tiny_imagenet_val
 from niny.errors import NinyError
 from niny.maps.boxes import SHARED, box_scores
-from niny.maps.comparison import compare_network
+from niny.maps.comparison import METRICS, compare_network, few_of
 from niny.maps.forward import why_no_grids, why_no_maps
-from niny.maps.records import OF_ONE_SEED, load_scores, over_seeds
+from niny.maps.nested import over_seeds
+from niny.maps.records import OF_ONE_SEED, load_scores, load_seed
 from niny.maps.samples import Scores
 from niny.maps.scores import score_network, skipped
 from niny.models import Network
@@ -78,7 +79,7 @@ def load_subjects(params: Params, path: Path, compute: Compute) -> Subjects:
     collapsed = frozenset(
         k for k, f in folders.items() if (f / "metrics.json").is_file() and read_metrics(f)["collapsed"]
     )
-    return Subjects(path, nets, {_seed(file): load_scores(file) for file in others}, collapsed)
+    return Subjects(path, nets, {_seed(file): load_seed(file) for file in others}, collapsed)
 
 
 def weights_in(path: Path) -> list[Path]:
@@ -118,20 +119,28 @@ def score_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, grids: 
                 found |= box_scores(net, pictures.boxed, pictures.preprocessor, names=names, seed=seed, count=grids)
         return found
 
-    found = {k: score(net) for k, net in subjects.nets.items()} | dict(subjects.recorded)
-    return over_seeds({k: scores for k, scores in found.items() if k not in subjects.collapsed} or found)
+    return _over_seeds(subjects, {k: score(net) for k, net in subjects.nets.items()}, compared=False)
 
 
-def compare_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, count: int) -> Scores:
-    """The scores that need gradients or many passes, on `count` images, in float32."""
+def compare_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, grids: int) -> Scores:
+    """The scores that need gradients or many passes, in float32 on few images, over all seeds as above."""
     if why_no_maps(subjects.net):
         return {}
     about = (pictures.images, pictures.labels)
-    compared = {
-        k: compare_network(net, *about, names=pictures.data.labels, seed=seed, count=count)
+    found = {
+        k: compare_network(net, *about, names=pictures.data.labels, seed=seed, count=few_of(grids))
         for k, net in subjects.nets.items()
     }
-    return over_seeds(compared)
+    return _over_seeds(subjects, found, compared=True)
+
+
+def _over_seeds(subjects: Subjects, found: Mapping[int, Scores], compared: bool) -> Scores:
+    """With what the other seeds recorded of the same kind; collapsed runs left out unless there are no others."""
+    every = dict(found)
+    for seed, scores in subjects.recorded.items():
+        if kept := {name: of for name, of in scores.items() if (name.partition(".")[0] in METRICS) == compared}:
+            every[seed] = kept
+    return over_seeds({k: scores for k, scores in every.items() if k not in subjects.collapsed} or every)
 
 
 def left_out(subjects: Subjects, pictures: Pictures) -> dict[str, str]:
@@ -146,7 +155,13 @@ def permuted_twin(params: Params, scale: str, data: str) -> str | None:
     return next((name for name in twins if params.run(scale, name).data.name == data), None)
 
 
-def permuted_scores(params: Params, scale: str, data: str, root: Path) -> Scores:
-    """The recorded scores of that experiment; none where it has not been run or its maps not been scored."""
-    twin = permuted_twin(params, scale, data)
-    return {} if twin is None else load_scores(root / "results" / scale / "maps" / f"{twin}.json")
+def permuted_scores(params: Params, scale: str, data: str, experiment: str | None, root: Path) -> Scores | None:
+    """All recorded scores of that experiment, a null for this one; empty where it has not been run or scored.
+
+    None for that experiment itself.
+    """
+    twin, folder = permuted_twin(params, scale, data), root / "results" / scale / "maps"
+    if twin is None:
+        return {}
+    files = (folder / f"{twin}.json", folder / f"{twin}.attribution.json")
+    return None if twin == experiment else load_scores(files[0]) | load_scores(files[1])

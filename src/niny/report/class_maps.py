@@ -1,5 +1,6 @@
 """The report's section on class maps: figure 4 again, the questions and their answers, all networks on one scale."""
 
+from niny.maps import nested
 from niny.maps.records import is_null
 from niny.report.drawing import Picture
 from niny.report.parts import Image, Section, Table, image, origin, table
@@ -56,7 +57,8 @@ def scores_of_maps(study: Study) -> Table:
     counted = frame["n"].str.replace(" ", "\n", n=1)
     shown = frame.assign(Question=frame["Question"] + "\n" + frame["Score"], Value=value, n=counted)
     count = len({score for name in scored(study) for score in study.result(name).maps if not is_null(score)})
-    note = f"All {count} scores, by class, subset and kind of canvas: [tables/map-scores.csv](tables/map-scores.csv)."
+    note = f"All {count} scores, by class, subset and kind of canvas: [tables/map-scores.csv](tables/map-scores.csv). "
+    note += nested.RULE
     shown = shown.drop(columns=["Score", "95 % interval"])
     return table(study, "Questions to the class maps", shown, "map-questions", names, note)
 

@@ -168,12 +168,11 @@ def _row(study: Study, question: Question) -> dict[str, str]:
     if score is None:
         none = "not measured" if len(study.of(question.experiment)) else "not run"
         return row | {"Value": none, "95 % interval": NONE, "n": "0", "Nulls": NONE, "What it means": NONE}
-    nulls = nulls_at(study, question.experiment, question.score)
     return row | {
         "Value": number(score.value),
         "95 % interval": through(score.interval) if score.interval else NONE,
         "n": _count(score, question.items),
-        "Nulls": ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls.items()) or NONE,
+        "Nulls": nulls_told(study, question.experiment, question.score) or NONE,
         "What it means": finding(study, question),
     }
 
@@ -206,13 +205,24 @@ def _spread_rows(study: Study) -> list[dict[str, str]]:
 
 def nulls_at(study: Study, experiment: str, score: str) -> dict[str, Score]:
     """{null: its score} beside a score, that of the network that learnt permuted labels of the same data among them."""
-    here = study.params.experiments[experiment]
     nulls: dict[str, Score] = nulls_of(study.result(experiment).maps, score)
-    for other in study.experiments:
-        if nulls and other.labels == "permuted" and here.labels != "permuted" and other.dataset == here.dataset:
-            found = study.result(other.name).maps.get(score)
-            nulls |= {} if found is None else {"permuted_labels": found}
-    return nulls
+    twin = permuted_twin(study, experiment)
+    found = study.result(twin).maps.get(score) if twin else None
+    return nulls if found is None else {**nulls, "permuted_labels": found}
+
+
+def nulls_told(study: Study, experiment: str, score: str) -> str:
+    """The nulls of a score as tables say them; that of permuted labels is named where it has not been run."""
+    told = [f"{short(null)} {number(of.value)}" for null, of in nulls_at(study, experiment, score).items()]
+    twin = permuted_twin(study, experiment)
+    return ", ".join(told + ["permuted labels not run"] * bool(twin and not study.result(twin).maps))
+
+
+def permuted_twin(study: Study, experiment: str) -> str | None:
+    """The experiment that learns permuted labels of the same data; None where there is none or this is it."""
+    here = study.params.experiments[experiment]
+    twins = [e.name for e in study.experiments if e.labels == "permuted" and e.dataset == here.dataset]
+    return next((name for name in twins if name != experiment), None)
 
 
 def finding(study: Study, question: Question) -> str:

@@ -14,7 +14,6 @@ from niny.report.study import Study
 from niny.report.words import number, through
 
 COLUMNS = 3
-MARKERS = {**MARKS, "permuted_labels": "D"}
 
 
 def scores_picture(study: Study) -> Picture:
@@ -78,7 +77,7 @@ def _panel(axes: Axes, study: Study, question: Question, networks: list[str]) ->
             axes.text(0.02, y, "not measured", va="center", size=7.5, color=MUTED)
             continue
         for null, of in nulls_at(study, network, question.score).items():
-            axes.plot([of.value], [y], MARKERS[null], color="none", markeredgecolor=MUTED, markersize=5)
+            axes.plot([of.value], [y], MARKS[null], color="none", markeredgecolor=MUTED, markersize=5)
         _score(axes, score, y)
 
 
@@ -96,6 +95,6 @@ def _legend(study: Study) -> list[Line2D]:
     marks = [Line2D([], [], color=BLUE, marker="o", markersize=5.5, label="the network, 95 % interval")]
     return marks + [
         Line2D([], [], linestyle="none", marker=mark, color="none", markeredgecolor=MUTED, label=NULLS[null])
-        for null, mark in MARKERS.items()
+        for null, mark in MARKS.items()
         if any(null in nulls for nulls in found)
     ]

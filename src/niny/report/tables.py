@@ -17,7 +17,7 @@ from niny.evaluation.statistics import paired, wilson
 from niny.files import write_json, write_text
 from niny.maps.records import is_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
-from niny.report.questions import nulls_at, questions_table, short
+from niny.report.questions import nulls_told, questions_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.study import REFERENCE, Study, load_study
 from niny.report.words import NONE, between, distinct, duration, number, printed, through
@@ -196,10 +196,9 @@ def _score(study: Study, experiment: str, name: str) -> str:
     score = study.result(experiment).maps.get(name)
     if score is None:
         return "not measured"
-    value = number(score.value)
-    text = value if score.interval is None else f"{value} ({through(score.interval)})"
-    nulls = nulls_at(study, experiment, name)
-    told = ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls.items())
+    several = "" if len(score.seeds) > 1 else ", one run"
+    text = number(score.value) + (f" ({through(score.interval)}{several})" if score.interval else several)
+    told = nulls_told(study, experiment, name)
     return f"{text}; nulls: {told}" if told else text
 
 

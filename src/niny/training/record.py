@@ -7,7 +7,7 @@
     environment.json  hardware, versions, commit, command, seeds
     weights.safetensors   float16, kept for seed 0
     followed.npz      class maps of twelve fixed test images through the epochs, for seed 0
-    maps.json         scores of the class maps, for the other seeds
+    maps.json, .npz   scores of the class maps and what they are on resampled images, for the other seeds
 
 metrics.json is written last: a folder without it is no record.
 """

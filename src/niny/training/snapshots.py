@@ -2,7 +2,8 @@
 
 While it learns: 64 fixed test images at every epoch at which the errors are looked at, at a cost far below 2 % of an
 epoch; of the first twelve the maps themselves are kept, to be leafed through. When it has learnt: all scores of
-`niny.maps.scores` for those seeds whose weights are not kept, so that claims about maps can be judged over seeds.
+`niny.maps.scores` (and, where the scale is evidence, of `niny.maps.comparison`) for those seeds whose weights are not
+kept, so that claims about maps can be judged over seeds.
 Neither is ever used to choose anything.
 """
 
@@ -17,10 +18,11 @@ from torch import Tensor
 
 from niny.config import Run
 from niny.data.sets import LABELS
-from niny.files import replacing, write_json
+from niny.files import replacing
 from niny.maps import figure4, grids
 from niny.maps.concentration import entropy, gini
 from niny.maps.forward import class_maps, why_no_grids, why_no_maps
+from niny.maps.records import save_seed
 from niny.maps.views import VIEWS
 from niny.models import Network
 from niny.training.device import Compute
@@ -30,8 +32,7 @@ from niny.training.seeds import derive
 IMAGES, GRIDS, SIDE = 64, 16, 3
 KEPT_IMAGES, KEPT_EPOCHS = 12, 24
 FOLLOWED = "followed.npz"
-READINGS = ("raw", "centred", "margin")
-COLUMNS = ("map_claim1_rate", "map_entropy", "map_gini", *(f"map_gridpg3_mass_{view}" for view in READINGS))
+COLUMNS = ("map_claim1_rate", "map_entropy", "map_gini", *(f"map_gridpg3_mass_{view}" for view in VIEWS))
 
 
 def followed_images(run: Run, count: int) -> Tensor:
@@ -56,14 +57,14 @@ def look_at_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -
 
 
 def grid_masses(net: Network, images: Tensor, labels: Tensor) -> dict[str, float]:
-    """GridPG on 3x3 grids of these images, for three readings; nothing where such grids cannot be made."""
+    """GridPG on 3x3 grids of these images, in every reading; nothing where such grids cannot be made."""
     if why_no_grids(net) or len(labels.unique()) < SIDE**2:
         return {}
     index = grids.sample_grids(labels, SIDE, GRIDS, seed=0).to(labels.device)
     maps = class_maps(net, grids.assemble(images[index]))
     return {
-        f"map_gridpg3_mass_{view}": float(grids.mass(VIEWS[view](maps), labels[index], SIDE).mean())
-        for view in READINGS
+        f"map_gridpg3_mass_{view}": float(grids.mass(read(maps), labels[index], SIDE).mean())
+        for view, read in VIEWS.items()
     }
 
 
@@ -97,16 +98,13 @@ def keep_followed(path: Path, history: Sequence[Mapping[str, Any]], run: Run, te
 
 
 def keep_scores(path: Path, net: Network, data: TrainingData, run: Run, compute: Compute) -> None:
-    """Score the class maps of a trained network whose weights are not kept; read back by `niny.maps.suite`."""
-    from niny.maps.scores import score_network  # which builds on this package
+    """Score the maps of a trained network whose weights are not kept; read back by `niny.maps.records.load_seed`."""
+    from niny.maps.comparison import compare_network, few_of
+    from niny.maps.scores import score_network  # which build on this package
 
-    scores: dict[str, Any] = score_network(
-        net,
-        data.test_images,
-        data.test_labels,
-        names=LABELS[run.data.name],
-        seed=run.root_seed,
-        grids=run.scale.grids,
-        compute=compute,
-    )
-    write_json(path, {"experiment": run.experiment.name, "scale": run.scale.name, "scores": scores})
+    about = (net, data.test_images, data.test_labels)
+    names, seed = LABELS[run.data.name], run.root_seed
+    scores = score_network(*about, names=names, seed=seed, grids=run.scale.grids, compute=compute)
+    if run.scale.evidence and why_no_maps(net) is None:
+        scores |= compare_network(*about, names=names, seed=seed, count=few_of(run.scale.grids))
+    save_seed(path, run.experiment.name, run.scale.name, scores)
