@@ -110,6 +110,16 @@ def test_a_file_that_computes_something_else_is_not_kept(
     assert not list(tmp_path.glob("*net*"))
 
 
+def test_the_weights_themselves_are_never_written_over(model: Model, tmp_path: Path) -> None:
+    assert model.source is not None
+    before = model.source.read_bytes()
+    with pytest.raises(NinyError, match="holds the weights that are exported"):
+        export(model, "safetensors", model.source)
+    assert model.source.read_bytes() == before
+    with pytest.raises(NinyError, match="is a folder: name a file in it"):
+        export(model, "safetensors", tmp_path)
+
+
 def test_without_onnx_one_line_names_the_remedy(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "find_spec", lambda name: None)
     with pytest.raises(NinyError, match=r"onnx, onnxscript, onnxruntime: not installed; pip install 'niny\[export\]'"):
