@@ -108,13 +108,22 @@ def check_target(model: Model, path: Path) -> None:
 
 
 def interface(model: Model, kind: str, pixels: bool) -> dict[str, Any]:
-    """What goes into the file and comes out of it, by name, type and axes."""
+    """What goes into the file and comes out of it, by name, type and axes; free sides are meant from `least` up.
+
+    Files cannot refuse a smaller image: onnxruntime 1.31 ends the process over one of less than 4 pixels a side.
+    """
     if kind == "safetensors":
         return {"input": {}, "output": []}
     free = free_axes(model, pixels)
     axes = [model.transform.channels, model.transform.size, model.transform.size]
     shape = [free[0], *(free.get(axis, length) for axis, length in enumerate(axes, 1))]
-    given = {"name": "pixels" if pixels else "images", "type": "uint8" if pixels else "float32", "axes": shape}
+    given: dict[str, Any] = {
+        "name": "pixels" if pixels else "images",
+        "type": "uint8" if pixels else "float32",
+        "axes": shape,
+    }
+    if len(free) > 1:
+        given["least"] = model.transform.size
     return {"input": given, "output": list(OUTPUTS[: 1 if why_no_maps(model.net) else 2])}
 
 
