@@ -55,7 +55,8 @@ def test_onnxruntime_gives_probabilities_and_maps_for_any_batch_and_size(model: 
         compare(model, x, session.run(None, {"images": x.numpy()}))
     about = json.loads((tmp_path / "net.onnx.config.json").read_text())
     assert about["niny"]["labels"] == list(model.labels)
-    assert about["export"]["input"] == {"name": "images", "type": "float32", "axes": ["batch", 1, "height", "width"]}
+    given = {"name": "images", "type": "float32", "axes": ["batch", 1, "height", "width"], "least": 16}
+    assert about["export"]["input"] == given
 
 
 @needs_onnx
@@ -108,6 +109,16 @@ def test_a_file_that_computes_something_else_is_not_kept(
     with pytest.raises(NinyError, match="other class_maps than the network"):
         export(model, "torchscript", tmp_path / "net")
     assert not list(tmp_path.glob("*net*"))
+
+
+def test_the_weights_themselves_are_never_written_over(model: Model, tmp_path: Path) -> None:
+    assert model.source is not None
+    before = model.source.read_bytes()
+    with pytest.raises(NinyError, match="holds the weights that are exported"):
+        export(model, "safetensors", model.source)
+    assert model.source.read_bytes() == before
+    with pytest.raises(NinyError, match="is a folder: name a file in it"):
+        export(model, "safetensors", tmp_path)
 
 
 def test_without_onnx_one_line_names_the_remedy(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,10 @@ def test_of_an_animation_the_first_frame_is_taken_and_that_is_said(tmp_path: Pat
     assert close(photo.image)
     assert photo.note == "first of 3 frames"
     assert as_photo(picture()).note is None
+    with Image.open(tmp_path / f"a.{kind}") as opened:
+        assert as_photo(opened).note == "first of 3 frames"
+        opened.seek(2)
+        assert as_photo(opened).note == "number 3 of 3 frames"
 
 
 def bomb() -> bytes:
@@ -121,6 +126,34 @@ def test_what_is_no_image_is_one_clear_line(tmp_path: Path, content: bytes, comp
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_pixels_without_an_agreed_range_are_refused_rather_than_guessed(tmp_path: Path, mode: str) -> None:
+    image = picture().convert("L").convert(mode)  # 0..255 in 32 bits: read as 16 bits they would be black
+    image.save(tmp_path / "a.tif")
+    for given in (tmp_path / "a.tif", image):
+        with pytest.raises(NinyError, match="32 bits have no agreed range"):
+            as_photo(given)
+
+
+def test_a_pgm_of_16_bits_has_its_range(tmp_path: Path) -> None:
+    values = np.array([[0, 32896, 65535]], ">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5\n3 1\n65535\n" + values.tobytes())
+    assert np.asarray(read_image(tmp_path / "a.pgm").image)[0, :, 0].tolist() == [0, 128, 255]
+
+
+def closed() -> Image.Image:
+    image = Image.open(io.BytesIO(png()))
+    image.close()
+    return image
+
+
+@pytest.mark.parametrize("open_image", [lambda: Image.open(io.BytesIO(png()[:-900])), closed], ids=["cut", "closed"])
+def test_a_pil_image_that_cannot_be_decoded_is_one_clear_line_too(open_image: Callable[[], Image.Image]) -> None:
+    with pytest.raises(NinyError, match="cannot read image 7: ") as caught:
+        as_photo(open_image(), "image 7")
+    assert "\n" not in str(caught.value)
+
+
 def test_no_file_and_a_folder_are_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(NinyError, match="No such file"):
         read_image(tmp_path / "none.png")
@@ -140,6 +173,7 @@ def test_arrays_and_tensors_are_the_same_image() -> None:
     array = np.asarray(picture())
     tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
     given = [array, array / 255, array.astype(np.uint16) * 257, tensor, tensor.float() / 255]
+    assert np.array_equal(np.asarray(as_photo((tensor > 99).bfloat16()).image), (array > 99) * np.uint8(255))
     for image in given:
         assert np.array_equal(np.asarray(as_photo(image).image), array)
     assert as_photo(array[:, :, 0]).image.mode == "RGB"
@@ -155,6 +189,9 @@ def test_arrays_and_tensors_are_the_same_image() -> None:
         (np.zeros((0, 4, 3), np.uint8), "channels"),
         (np.zeros((4, 4), np.int64), "int64"),
         (torch.zeros(8, 8), "C x H x W"),
+        (torch.zeros(3, 8, 8, device="meta"), "without values"),
+        (torch.zeros(3, 8, 8).to_sparse(), "without values"),
+        (png(), "bytes is no image"),
         (3.5, "float is no image"),
     ],
 )
@@ -167,7 +204,7 @@ def test_a_list_and_four_axes_are_several_images() -> None:
     assert is_batch([picture()])
     assert is_batch(np.zeros((2, 4, 4, 3)))
     assert is_batch(torch.zeros(2, 3, 4, 4))
-    assert not any(map(is_batch, ("a.png", Path("a.png"), picture(), np.zeros((4, 4, 3)), torch.zeros(3, 4, 4))))
+    assert not any(map(is_batch, ("a.png", png(), Path("a.png"), picture(), np.zeros((4, 4, 3)), torch.zeros(3, 4, 4))))
 
 
 def test_an_image_of_the_right_size_is_left_as_it_is_and_a_larger_one_averaged() -> None:

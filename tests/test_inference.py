@@ -95,6 +95,21 @@ def test_an_enum_names_the_weights_as_in_torchvision(kept: Path) -> None:
         _ = models.NIN_MOON_Weights
 
 
+def test_weights_are_named_in_every_way_that_torchvision_knows(kept: Path) -> None:
+    kind = models.NIN_CIFAR_Weights
+    assert models.get_model_weights("nin_cifar") is kind is models.NIN_CIFAR_Weights
+    for name in ("NIN_CIFAR_Weights.DEFAULT", "NIN_CIFAR_Weights.CIFAR10_NIN", NAME):
+        assert get_weight(name).meta == kind.DEFAULT.meta
+    expected = nin_cifar(weights=NAME).mlpconv1.conv1.weight
+    for weights in ("DEFAULT", "CIFAR10_NIN", kind.DEFAULT, get_weight(NAME)):
+        assert torch.equal(nin_cifar(weights=weights).mlpconv1.conv1.weight, expected)
+    for wrong in ("NIN_CIFAR_Weights.MOON", "NIN_MOON_Weights.DEFAULT"):
+        with pytest.raises(NinyError, match="unknown"):
+            get_weight(wrong)
+    with pytest.raises(NinyError, match="takes a file"):
+        nin_imagenet(weights=kind.DEFAULT)  # type: ignore[arg-type]
+
+
 def test_the_best_scale_comes_first_and_demo_never(project: Path, params: Params) -> None:
     for scale, error in (("demo", 1.0), ("short", 20.0)):
         keep(project, params, scale, error=error)
@@ -213,6 +228,15 @@ def test_a_bad_image_of_a_batch_does_not_cost_the_others(kept: Path, photo: Path
     assert labels[0] == labels[1] == labels[2]
     assert isinstance(error, NinyError)
     assert model.predict([]) == []
+    photo.with_name("cut.png").write_bytes(photo.read_bytes()[:-900])
+    with Image.open(photo.with_name("cut.png")) as opened:
+        error, last = model.predict([opened, photo], errors="return")
+    assert isinstance(error, NinyError)
+    assert last[0]["label"] == labels[2][0]
+    with pytest.raises(NinyError, match="choose raise or return"):
+        model.predict(batch, errors="ignore")  # type: ignore[arg-type]
+    with pytest.raises(NinyError, match="give at least one"):
+        model.class_maps([])
 
 
 def test_an_animation_is_answered_with_a_warning(kept: Path, photo: Path) -> None:
@@ -234,6 +258,11 @@ def test_the_description_has_the_fields_of_a_modelhub_package(kept: Path, tmp_pa
     assert config["modelhub"] == {"top": 5, "sort": True}
     assert config["niny"]["weights"]["sha256"] == get_weight(NAME).meta["sha256"]
     assert config["niny"]["labels"] == list(LABELS["cifar10"])
+    given = config["niny"]["input"]
+    assert (given["channels"], given["height"], given["width"]) == (3, 32, 32)
+    assert {"image/png", "image/jpeg", "image/webp", "image/x-portable-anymap"} <= set(
+        config["model"]["io"]["input"]["format"]
+    )
 
 
 def test_samples_are_test_images_with_their_labels(project: Path, params: Params) -> None:
@@ -301,6 +330,17 @@ def test_weights_of_another_experiment_are_refused(kept: Path) -> None:
         niny.load("cifar10-nin-fc", weights=get_weight(NAME).path)
     with pytest.raises(NinyError, match="unknown network"):
         niny.load("cifar11-nin", weights=get_weight(NAME).path)
+
+
+def test_a_file_that_does_not_say_whose_it_is_takes_no_other_experiment_s_name(kept: Path) -> None:
+    net = nin_cifar(weights=NAME)
+    torch.save(net.state_dict(), "plain.pth")
+    assert niny.load(NAME, weights="plain.pth").config["meta"]["name"] == NAME
+    with pytest.raises(NinyError, match="does not say that it is of cifar10-maxout"):
+        niny.load("cifar10-maxout", weights="plain.pth")
+    save_weights(Path("half.safetensors"), net.state_dict(), {"experiment": NAME})
+    with pytest.raises(NinyError, match="names its experiment but no scale"):
+        niny.load("half.safetensors")
 
 
 # --- cards and commands -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import base64
 import os
 import pickle
+import random
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,7 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from niny.errors import NinyError
-from niny.models import initialise, nin_cifar, nin_cifar_variant, nin_imagenet, parameter_count, variant_state
+from niny.models import (
+    initialise,
+    nin_cifar,
+    nin_cifar_variant,
+    nin_imagenet,
+    own_state,
+    parameter_count,
+    variant_state,
+)
 from niny.models.loading import by_layer, load_file, read_checkpoint, read_cifar
 from niny.models.mxnet import read_params
 from niny.models.weights import save_weights
@@ -186,6 +195,10 @@ def test_weights_go_both_ways_between_us_and_a_published_variant(
     back = read_cifar(tmp_path / "theirs.pth").eval()
     torch.testing.assert_close(other(x), back(x))
     assert not torch.allclose(back(x), ours(x))
+    ours.load_state_dict(own_state(other.state_dict()))  # without a file
+    assert torch.equal(ours(x), back(x))
+    with pytest.raises(NinyError, match="no variant known here"):
+        own_state(ours.state_dict())
 
 
 def test_padded_pools_are_another_function_than_the_authors() -> None:
@@ -216,6 +229,23 @@ def test_a_hostile_pickle_is_refused_and_does_nothing(tmp_path: Path, save: Call
     assert not proof.exists()
     torch.load(path, weights_only=False) if save is torch.save else pickle.loads(path.read_bytes())
     assert proof.exists()  # the file was as hostile as it was meant to be
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "legacy"])
+def test_a_damaged_checkpoint_is_refused_wherever_the_damage_is(tmp_path: Path, old: bool) -> None:
+    """Whatever torch.load raises, from its unpickler or from further in, becomes one line."""
+    path, chance = tmp_path / "w.pth", random.Random(0)
+    torch.save({"a.weight": torch.ones(3, 3)}, path, _use_new_zipfile_serialization=not old)
+    raw, refused = path.read_bytes(), 0
+    for _ in range(150):
+        damaged = bytearray(raw)
+        damaged[chance.randrange(len(raw))] = chance.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            read_checkpoint(path)
+        except NinyError as error:
+            refused += "\n" not in str(error)
+    assert refused > 20
 
 
 def test_a_plain_state_dict_of_ours_is_read_too(tmp_path: Path) -> None:

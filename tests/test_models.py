@@ -1,6 +1,7 @@
 """Networks: sizes, parameter counts, and that they are what the paper describes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,21 @@ SMALL = {"width": 0.1}
 )
 def test_parameter_counts_are_the_authors(net: Network, count: int) -> None:
     assert parameter_count(net) == count
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: nin_cifar(0), "num_classes=0"),
+        (lambda: nin_mnist(-3), "num_classes=-3"),
+        (lambda: nin_cifar(head="moon"), "head='moon': choose from gap, fc, fc_dropout"),
+        (lambda: nin_svhn(pool2="min"), "pool2='min': choose from max, average"),
+        (lambda: nin_imagenet(width=0.5), "width: the ImageNet network has"),
+    ],
+)
+def test_an_option_that_no_network_has_is_refused(make: Callable[[], Network], complaint: str) -> None:
+    with pytest.raises(NinyError, match=complaint):
+        make()
 
 
 @pytest.mark.parametrize(
@@ -195,6 +211,9 @@ def test_we_read_what_the_safetensors_library_writes(tmp_path: Path) -> None:
     assert all(torch.equal(read[name], value) for name, value in state.items())
 
 
+deep, odd = b"[" * 500_000, b'{"__metadata__": 5}'
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -204,6 +223,8 @@ def test_we_read_what_the_safetensors_library_writes(tmp_path: Path) -> None:
         lambda raw: b"\xff" * 8 + raw[8:],
         lambda raw: raw[:8] + b"x" * (len(raw) - 8),
         lambda raw: raw.replace(b"F16", b"Z99"),
+        lambda raw: len(deep).to_bytes(8, "little") + deep,
+        lambda raw: len(odd).to_bytes(8, "little") + odd,
     ],
 )
 def test_a_damaged_weights_file_is_refused(tmp_path: Path, damage: object) -> None:

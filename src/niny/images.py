@@ -6,7 +6,8 @@ white; of an animation the first frame is taken. Only formats that Pillow decode
 
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,29 +34,42 @@ class Photo:
 
 def read_image(path: Path) -> Photo:
     """Open an image file. Raises NinyError, one line, for what is broken, too large to be meant, or no image."""
+    with complaints(str(path)):
+        Image.init()
+        with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as opened:
+            return first_frame(opened, str(path))
+
+
+def first_frame(image: Image.Image, name: str) -> Photo:
+    """An opened image, turned as its EXIF says, as RGB; of an animation the frame that it stands at, the first."""
+    frames = getattr(image, "n_frames", 1)
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # of PPM Pillow makes 0..65535
+        raise ValueError("pixels of 32 bits have no agreed range; save the image with 8 or 16 bits")
+    rgb = to_rgb(ImageOps.exif_transpose(image))
+    place = f"number {image.tell() + 1}" if image.tell() else "first"
+    return Photo(rgb, name, f"{place} of {frames} frames" if frames > 1 else None)
+
+
+@contextmanager
+def complaints(name: str) -> Iterator[None]:
+    """Whatever Pillow raises over a bad image becomes a NinyError of one line, so that a batch goes on without it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata that is wrong but does no harm
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            Image.init()
-            with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as opened:
-                frames = getattr(opened, "n_frames", 1)
-                image = to_rgb(ImageOps.exif_transpose(opened))
+            yield
     except UnidentifiedImageError:
-        raise NinyError(f"{path} is no image that can be read here; PNG, JPEG and WebP can") from None
+        raise NinyError(f"{name} is no image that can be read here; PNG, JPEG and WebP can") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise NinyError(f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: shrink it first") from None
+        raise NinyError(f"{name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: shrink it first") from None
     except OSError as error:
-        raise NinyError(f"cannot read {path}: {error.strerror or 'the image is damaged or cut short'}") from None
+        raise NinyError(f"cannot read {name}: {error.strerror or 'the image is damaged or cut short'}") from None
     except (ValueError, SyntaxError, EOFError, struct.error, MemoryError, IndexError, KeyError, TypeError) as error:
-        raise NinyError(f"cannot read {path}: {' '.join(str(error).split()) or 'it is damaged':.100}") from None
-    return Photo(image, str(path), f"first of {frames} frames" if frames > 1 else None)
+        raise NinyError(f"cannot read {name}: {' '.join(str(error).split()) or 'it is damaged':.100}") from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any kind of image as 8-bit RGB: 16 bits scaled down, transparency laid on white."""
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no range; save the image with 8 or 16 bits")
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255
         image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
     if not image.has_transparency_data:
@@ -68,7 +82,7 @@ def is_batch(images: Any) -> bool:
     """Is this several images (a list, or an array with four axes) or one?"""
     if isinstance(images, (np.ndarray, Tensor)):
         return images.ndim == 4
-    return isinstance(images, Sequence) and not isinstance(images, str)
+    return isinstance(images, Sequence) and not isinstance(images, (str, bytes, bytearray))
 
 
 def as_photo(image: Any, name: str = "image") -> Photo:
@@ -79,14 +93,23 @@ def as_photo(image: Any, name: str = "image") -> Photo:
     if isinstance(image, (str, Path)):
         return read_image(Path(image))
     if isinstance(image, Image.Image):
-        return Photo(to_rgb(ImageOps.exif_transpose(image)), getattr(image, "filename", "") or name)
+        name = str(getattr(image, "filename", "")) or name
+        with complaints(name):
+            return first_frame(image, name)
     if isinstance(image, Tensor):
         if image.ndim != 3:
             raise NinyError(f"{name}: a tensor is C x H x W, or N x C x H x W for a batch; got {tuple(image.shape)}")
-        image = image.detach().cpu().permute(1, 2, 0).numpy()
+        image = _values(image, name).permute(1, 2, 0).numpy()
     if isinstance(image, np.ndarray):
         return Photo(_from_array(image, name), name)
     raise NinyError(f"{name}: a {type(image).__name__} is no image; give a path, a PIL image, an array or a tensor")
+
+
+def _values(tensor: Tensor, name: str) -> Tensor:
+    """A tensor as numpy can take it over: dense, in memory, and not bfloat16, which numpy does not know."""
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise NinyError(f"{name}: a tensor without values in a row ({tensor.layout}, {tensor.device}) is no image")
+    return tensor.detach().cpu().to(torch.float32 if tensor.is_floating_point() else tensor.dtype)
 
 
 def _from_array(array: NDArray[Any], name: str) -> Image.Image:

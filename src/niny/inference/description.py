@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from niny.data.sets import ORIGINS
 from niny.data.transforms import IMAGENET_MEAN, STEP, ImageNetTransform, Transform
 from niny.images import FORMATS
@@ -60,7 +62,10 @@ class Origin:
     def provenance(self) -> str:
         if self.record:
             return f"trained by this study: {self.record['experiment']} at scale {self.record['scale']}"
-        return f"a file of others ({self.path.name}), not trained here"
+        return (
+            f"a file of others ({self.path.name}), not trained here; images are preprocessed as listed under niny, "
+            "which is right only if its authors did the same"
+        )
 
     @property
     def licence(self) -> str:
@@ -94,6 +99,12 @@ def describe(
         "niny": {
             "weights": {"sha256": origin.sha256, "licence": origin.licence, **origin.record},
             "parameters": parameter_count(net),
+            "input": {
+                "type": "image, as uint8 pixels 0..255 before preprocessing",
+                "channels": transform.channels,
+                "height": transform.size,
+                "width": transform.size,
+            },
             "labels": list(labels),
             "preprocessing": _preprocessing(transform),
             "larger_images": why_no_grids(net) or _larger(transform),
@@ -106,7 +117,8 @@ def is_nin(net: Network) -> bool:
 
 
 def _input() -> dict[str, Any]:
-    formats = [f"image/{name.lower()}" for name in FORMATS]
+    Image.init()
+    formats = [Image.MIME[name] for name in FORMATS if name in Image.MIME]
     return {"format": [*formats, "image/jpg"], "dim_limits": [{"min": 1, "max": 4}, {"min": 1}, {"min": 1}]}
 
 

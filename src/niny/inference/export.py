@@ -79,15 +79,15 @@ class Normalise(nn.Module):
 def export(model: Model, kind: str, path: Path, *, pixels: bool = False) -> Path:
     """Write `model` as `kind` (onnx, torchscript, torch.export, safetensors) and `<path>.config.json` beside it.
 
-    Raises NinyError for an unknown kind, where packages are missing, and where the file's outputs differ from the
-    network's by more than 1e-5 of their largest; then nothing is written.
+    Raises NinyError for an unknown kind, a place that cannot be written to or holds the weights themselves, missing
+    packages, and where the file's outputs differ from the network's by more than 1e-5 of their largest; then nothing is
+    written.
     """
     if kind not in WRITERS:
         raise NinyError(f"unknown format {kind!r}: choose from {', '.join(WRITERS)}")
     if kind == "safetensors" and pixels:
         raise NinyError("safetensors holds weights alone: preprocessing cannot be in the file; leave out --pixels")
-    if not path.parent.is_dir():
-        raise NinyError(f"{path.parent} is no folder: make it first, or name another file")
+    check_target(model, path)
     write, run = WRITERS[kind]
     with replacing(path) as part:
         write(model, part, pixels)
@@ -97,14 +97,33 @@ def export(model: Model, kind: str, path: Path, *, pixels: bool = False) -> Path
     return path
 
 
+def check_target(model: Model, path: Path) -> None:
+    """Refuse a place that cannot be written to, or that holds the very weights, before any work is done."""
+    if path.is_dir():
+        raise NinyError(f"{path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise NinyError(f"{path.parent} is no folder: make it first, or name another file")
+    if model.source is not None and path.resolve() == model.source.resolve():
+        raise NinyError(f"{path} holds the weights that are exported: name another file")
+
+
 def interface(model: Model, kind: str, pixels: bool) -> dict[str, Any]:
-    """What goes into the file and comes out of it, by name, type and axes."""
+    """What goes into the file and comes out of it, by name, type and axes; free sides are meant from `least` up.
+
+    Files cannot refuse a smaller image: onnxruntime 1.31 ends the process over one of less than 4 pixels a side.
+    """
     if kind == "safetensors":
         return {"input": {}, "output": []}
     free = free_axes(model, pixels)
     axes = [model.transform.channels, model.transform.size, model.transform.size]
     shape = [free[0], *(free.get(axis, length) for axis, length in enumerate(axes, 1))]
-    given = {"name": "pixels" if pixels else "images", "type": "uint8" if pixels else "float32", "axes": shape}
+    given: dict[str, Any] = {
+        "name": "pixels" if pixels else "images",
+        "type": "uint8" if pixels else "float32",
+        "axes": shape,
+    }
+    if len(free) > 1:
+        given["least"] = model.transform.size
     return {"input": given, "output": list(OUTPUTS[: 1 if why_no_maps(model.net) else 2])}
 
 

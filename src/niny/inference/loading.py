@@ -51,11 +51,15 @@ def _from_file(file: Path, name: str | None) -> Model:
     wanted = load_params(home()).experiments[name].dataset if name else dataset
     if dataset is None or dataset != wanted:
         raise NinyError(f"{file} tells {classes} classes apart: not those of {wanted or 'CIFAR'}")
-    return _model(net.eval(), dataset, Origin(name or f"{dataset}-nin", file, sha256(file), {}))
+    if name not in (None, f"{dataset}-nin"):
+        raise NinyError(f"{file} does not say that it is of {name}: files of others are read as {dataset}-nin")
+    return _model(net.eval(), dataset, Origin(f"{dataset}-nin", file, sha256(file), {}))
 
 
 def _own(file: Path, name: str | None, about: Mapping[str, str]) -> Model:
     params = load_params(home())
+    if "scale" not in about:
+        raise NinyError(f"{file} names its experiment but no scale: export the weights again, or load them by name")
     if name not in (None, about["experiment"]):
         raise NinyError(f"{file} holds weights of {about['experiment']}, not of {name}")
     net = load_network(params, file).eval()
@@ -75,7 +79,7 @@ def _record(file: Path) -> dict[str, Any]:
 def _model(net: Network, dataset: str, origin: Origin) -> Model:
     transform = transform_for(dataset)
     labels = LABELS[dataset]
-    return Model(net, transform, labels, describe(net, dataset, transform, labels, origin), dataset)
+    return Model(net, transform, labels, describe(net, dataset, transform, labels, origin), dataset, origin.path)
 
 
 def _imagenet(file: Path) -> Model:
@@ -84,7 +88,7 @@ def _imagenet(file: Path) -> Model:
     transform = ImageNetTransform(blue_first=file.suffix == ".caffemodel")
     labels = imagenet_labels()
     origin = Origin(IMAGENET, file, sha256(file), {})
-    return Model(net, transform, labels, describe(net, "imagenet", transform, labels, origin), "imagenet")
+    return Model(net, transform, labels, describe(net, "imagenet", transform, labels, origin), "imagenet", file)
 
 
 def imagenet_labels() -> tuple[str, ...]:

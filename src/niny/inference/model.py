@@ -61,6 +61,7 @@ class Model:
     labels: tuple[str, ...]
     config: Mapping[str, Any]
     dataset: str
+    source: Path | None = None  # the weights file
 
     def predict(
         self, images: Any, *, top: int = 5, size: int | None = None, errors: Literal["raise", "return"] = "raise"
@@ -74,6 +75,8 @@ class Model:
         """
         if top < 1:
             raise NinyError(f"top={top}: at least 1")
+        if errors not in ("raise", "return"):
+            raise NinyError(f"errors={errors!r}: choose raise or return")
         several = is_batch(images)
         answers = self.answers(images if several else [images], size)
         said = [self._checked(answer, errors) for answer in answers]
@@ -84,13 +87,16 @@ class Model:
         """The map of each class, K x h x w, or N x K x h x w for several images of the same size.
 
         `images` and `size` are as for `predict`; larger images give larger maps. Under global average pooling the mean
-        of a map is the class's logit. Raises NinyError for a network without maps, and where maps differ in size.
+        of a map is the class's logit. Raises NinyError for a network without maps, for a list without images, and where
+        maps differ in size.
         """
         if reason := why_no_maps(self.net):
             raise NinyError(f"no class maps: {reason}")
         several = is_batch(images)
         answers = [self._checked(answer, "raise") for answer in self.answers(images if several else [images], size)]
         maps = [answer.maps for answer in answers if isinstance(answer, Answer) and answer.maps is not None]
+        if not maps:
+            raise NinyError("no images, so no class maps: give at least one")
         if len({one.shape for one in maps}) > 1:
             raise NinyError("these images give maps of different sizes: ask for them one by one")
         return torch.stack(maps) if several else maps[0]

@@ -1,7 +1,8 @@
 """Networks by name, untrained or with weights: `nin_cifar()` and its kin, and `build(run)` for an experiment.
 
 Calls follow torchvision's: `nin_cifar(num_classes=10, weights="cifar10-nin")`, `list_models()`, `list_weights()`,
-`get_weight(name)`, and enums `NIN_CIFAR_Weights`, `NIN_SVHN_Weights`, `NIN_MNIST_Weights`.
+`get_weight(name)`, `get_model_weights(model)`, and enums `NIN_CIFAR_Weights`, `NIN_SVHN_Weights`, `NIN_MNIST_Weights`,
+whose members may be given by name too: `nin_cifar(weights="DEFAULT")`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,8 +16,8 @@ from niny.models.baselines import build_cnn, build_linear, build_maxout
 from niny.models.loading import by_layer, fill, load_file
 from niny.models.network import Network, initialise, parameter_count
 from niny.models.nin import CIFAR, MNIST, SVHN, Options, build_imagenet, build_nin
-from niny.models.registry import Weights, WeightsEnum, get_weight, list_weights, weights_enum
-from niny.models.variants import nin_cifar_variant, variant_state
+from niny.models.registry import Weights, WeightsEnum, get_model_weights, get_weight, list_weights
+from niny.models.variants import nin_cifar_variant, own_state, variant_state
 
 __all__ = [
     "Network",
@@ -25,6 +26,7 @@ __all__ = [
     "build",
     "cnn",
     "get_model",
+    "get_model_weights",
     "get_weight",
     "initialise",
     "linear_cifar",
@@ -37,12 +39,14 @@ __all__ = [
     "nin_imagenet",
     "nin_mnist",
     "nin_svhn",
+    "own_state",
     "parameter_count",
     "trained",
     "variant_state",
 ]
 
 Choice = Weights | WeightsEnum | str | None
+IMAGENET_OPTIONS = {"channels", "final_relu", "inverted_dropout"}
 
 
 def nin_cifar(num_classes: int | None = None, *, weights: Choice = None, **options: Any) -> Network:
@@ -54,29 +58,37 @@ def nin_cifar(num_classes: int | None = None, *, weights: Choice = None, **optio
     """
     if weights is not None:
         return _trained("nin_cifar", weights, num_classes, options)
-    return build_nin(CIFAR, Options(num_classes or 10, **options))
+    return build_nin(CIFAR, Options(_ten(num_classes), **options))
 
 
 def nin_svhn(num_classes: int | None = None, *, weights: Choice = None, **options: Any) -> Network:
     """NIN for SVHN: N x 3 x 32 x 32 -> N x 10; 1,986,026 parameters. `weights` as for `nin_cifar`."""
     if weights is not None:
         return _trained("nin_svhn", weights, num_classes, options)
-    return build_nin(SVHN, Options(num_classes or 10, **options))
+    return build_nin(SVHN, Options(_ten(num_classes), **options))
 
 
 def nin_mnist(num_classes: int | None = None, *, weights: Choice = None, **options: Any) -> Network:
     """NIN for MNIST: N x 1 x 28 x 28 -> N x 10; 349,674 parameters. `weights` as for `nin_cifar`."""
     if weights is not None:
         return _trained("nin_mnist", weights, num_classes, options)
-    return build_nin(MNIST, replace(Options(num_classes or 10, channels=1, size=28), **options))
+    return build_nin(MNIST, replace(Options(_ten(num_classes), channels=1, size=28), **options))
+
+
+def _ten(num_classes: int | None) -> int:
+    return 10 if num_classes is None else num_classes
 
 
 def nin_imagenet(num_classes: int = 1000, *, weights: str | Path | None = None, **options: Any) -> Network:
     """The authors' ImageNet NIN: N x 3 x 224 x 224 -> N x 1000; 7,595,176 parameters.
 
-    `weights` is a file (.caffemodel, .params, .pth, .safetensors); none are kept here. Raises NinyError for a file that
-    does not fit.
+    `weights` is a file (.caffemodel, .params, .pth, .safetensors); none are kept here. `options` are `channels`,
+    `final_relu` and `inverted_dropout`. Raises NinyError for a file that does not fit, and for another option.
     """
+    if others := sorted(set(options) - IMAGENET_OPTIONS):
+        raise NinyError(f"{others[0]}: the ImageNet network has {', '.join(sorted(IMAGENET_OPTIONS))} to choose")
+    if not isinstance(weights, str | Path | None):
+        raise NinyError(f"weights={weights}: the ImageNet network takes a file; none are kept here")
     net = build_imagenet(replace(Options(num_classes, size=224), **options))
     if weights is not None:
         load_file(net, Path(weights))
@@ -87,13 +99,21 @@ def nin_imagenet(num_classes: int = 1000, *, weights: str | Path | None = None, 
 def _trained(builder: str, weights: Weights | WeightsEnum | str, num_classes: int | None, options: Any) -> Network:
     if options:
         raise NinyError(f"{', '.join(options)}: weights decide what the network is; leave this out, or the weights")
-    kept = weights if isinstance(weights, Weights) else get_weight(str(getattr(weights, "value", weights)))
+    kept = weights if isinstance(weights, Weights) else get_weight(_name(builder, weights))
     run = load_params(home()).run(kept.meta["scale"], kept.name)
     if run.experiment.net != builder:
         raise NinyError(f"{kept.name} are weights of {run.experiment.net}, not of {builder}")
     if num_classes not in (None, run.data.classes):
         raise NinyError(f"{kept.name} tells {run.data.classes} classes apart: num_classes={num_classes} does not fit")
     return trained(kept)
+
+
+def _name(builder: str, weights: WeightsEnum | str) -> str:
+    """The name of weights; a text may also be that of a member of the builder's enum."""
+    if isinstance(weights, WeightsEnum):
+        return str(weights.value)
+    members = get_model_weights(builder).__members__
+    return str(members[weights].value) if weights in members else str(weights)
 
 
 def trained(weights: Weights) -> Network:
@@ -159,5 +179,5 @@ def build(run: Run) -> Network:
 def __getattr__(name: str) -> type[WeightsEnum]:
     """The enums of weights are made when they are asked for: their members are the experiments of params.yaml."""
     if name in ("NIN_CIFAR_Weights", "NIN_SVHN_Weights", "NIN_MNIST_Weights"):
-        return weights_enum(name.removesuffix("_Weights").lower())
+        return get_model_weights(name.removesuffix("_Weights").lower())
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ tensor of the network must then be in the file with its shape.
 """
 
 import re
+import struct
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,11 @@ from niny.models.variants import LAYER_NAMES, VARIANTS, variant_of
 from niny.models.weights import load_weights
 
 State = Mapping[str, Tensor]
+# what torch.load was seen to raise over damaged files
+UNREADABLE = (
+    *(RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError),
+    *(AssertionError, struct.error, MemoryError, OverflowError),
+)
 
 
 def read_raw(path: Path) -> dict[str, Tensor]:
@@ -92,7 +98,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise NinyError(f"cannot read {path}: {error.strerror}") from None
     except UnpicklingError:
         raise NinyError(f"{path} holds more than tensors and plain containers: not opened, it could run code") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except UNREADABLE as error:
         raise NinyError(f"{path} is not a readable PyTorch file: {' '.join(str(error).split()):.150}") from None
     return _tensors(content, path)
 

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from niny.errors import NinyError
 from niny.models.blocks import Dropout, FullyConnected, GlobalAveragePool, MLPConv
 from niny.models.network import Network, scaled
 
+HEADS = ("gap", "fc", "fc_dropout")
+POOLS = ("max", "average")
 NAMES = (("conv1", "cccp1", "cccp2"), ("conv2", "cccp3", "cccp4"), ("conv3", "cccp5", "cccp6"))
 
 
@@ -45,6 +48,13 @@ class Options:
     pool_padding: int = 0
     final_relu: bool = True
     batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 1 or self.channels < 1:
+            raise NinyError(f"num_classes={self.num_classes}, channels={self.channels}: at least 1 of each")
+        for name, known in (("head", HEADS), ("pool2", POOLS)):
+            if (value := getattr(self, name)) not in known:
+                raise NinyError(f"{name}={value!r}: choose from {', '.join(known)}")
 
 
 def pool(kind: str = "max", padding: int = 0) -> nn.Module:
@@ -93,7 +103,10 @@ def build_nin(shape: Shape, options: Options) -> Network:
 
 
 def build_imagenet(options: Options) -> Network:
-    """The authors' ImageNet network (their Caffe model, not in the paper): four blocks, 224 pixels, 6 x 6 maps."""
+    """The authors' ImageNet network (their Caffe model, not in the paper): four blocks, 224 pixels, 6 x 6 maps.
+
+    Of `options` only classes, channels, the last ReLU and the convention of dropout are its to vary.
+    """
     blocks = (
         ([("conv1", 96), ("cccp1", 96), ("cccp2", 96)], 11, 4, 0),
         ([("conv2", 256), ("cccp3", 256), ("cccp4", 256)], 5, 1, 2),

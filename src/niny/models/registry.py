@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,19 @@ class WeightsEnum(Enum):
         return self.weights.get_state_dict()
 
 
-def weights_enum(net: str) -> type[WeightsEnum]:
-    """The enum of a network, such as `nin_cifar`: a member for each experiment with it, DEFAULT for the first."""
-    names = [e.name for e in load_params(home()).experiments.values() if e.net == net]
+def get_model_weights(net: str) -> type[WeightsEnum]:
+    """The enum of a network, such as `nin_cifar`: a member for each experiment with it, DEFAULT for the first.
+
+    Raises NinyError for a network without experiments.
+    """
+    experiments = load_params(home()).experiments.values()
+    pick({e.net: None for e in experiments}, net, "network with weights")
+    return _weights_enum(net, tuple(e.name for e in experiments if e.net == net))
+
+
+@cache
+def _weights_enum(net: str, names: tuple[str, ...]) -> type[WeightsEnum]:
+    """Made once: members of an enum that is made anew would not equal each other."""
     members = {name.upper().replace("-", "_"): name for name in names}
     functional: Any = WeightsEnum  # called, an Enum without members makes a new one
     kind: type[WeightsEnum] = functional(f"{net.upper()}_Weights", members | {"DEFAULT": names[0]})
@@ -93,8 +104,15 @@ def list_weights() -> dict[str, Weights]:
 
 
 def get_weight(name: str) -> Weights:
-    """The weights of that name. Raises NinyError for an unknown name, and for one that has no weights yet."""
+    """The weights of that name, or of an enum's member ("NIN_CIFAR_Weights.DEFAULT").
+
+    Raises NinyError for an unknown name, and for one that has no weights yet.
+    """
     params = load_params(home())
+    kind, _, member = name.rpartition(".")
+    if kind.endswith("_Weights"):
+        members = get_model_weights(kind.removesuffix("_Weights").lower()).__members__
+        name = str(pick(members, member, "member").value)
     pick(params.experiments, name, "name of weights")
     if name in (kept := list_weights()):
         return kept[name]

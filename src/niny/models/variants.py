@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from niny.config import pick
+from niny.errors import NinyError
 from niny.models.network import Network
 from niny.models.nin import CIFAR, NAMES, Options, build_nin
 
@@ -52,6 +53,19 @@ def variant_state(net: Network, name: str) -> dict[str, Tensor]:
         for theirs, layer in pick(LAYER_NAMES, name, "variant").items()
         for kind in ("weight", "bias")
     }
+
+
+def own_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A variant's state dict under our names: what `nin_cifar_variant(name).load_state_dict` takes.
+
+    Raises NinyError where the names are those of no variant.
+    """
+    variant = variant_of(state)
+    if variant is None:
+        raise NinyError(f"these layers are those of no variant known here; known are {', '.join(VARIANTS)}")
+    blocks = {layer: f"mlpconv{block}.{layer}" for block, names in enumerate(NAMES, 1) for layer in names}
+    parts = ((*key.rpartition("."), value) for key, value in state.items())
+    return {f"{blocks[LAYER_NAMES[variant][layer]]}.{kind}": value for layer, _, kind, value in parts}
 
 
 def variant_of(state: Mapping[str, Tensor]) -> str | None:

@@ -46,12 +46,12 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         if len(raw) < 8 or size > min(MAX_HEADER, len(raw) - 8):
             raise ValueError("the header does not fit in the file")
         header = json.loads(raw[8 : 8 + size])
-        about = header.pop("__metadata__", {})
+        about = {str(k): str(v) for k, v in header.pop("__metadata__", {}).items()}
         body = memoryview(raw)[8 + size :]
         return {name: _tensor(body, entry) for name, entry in header.items()}, about
     except OSError as error:
         raise NinyError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise NinyError(f"{path} is not a readable safetensors file: {error}") from None
 
 
