@@ -13,9 +13,10 @@ import pandas as pd
 from niny.evaluation.rules import Status
 from niny.paper import TABLES, TEXT, Results
 from niny.report.drawing import Picture
+from niny.report.explorer import Explorer, load_explorer
 from niny.report.figures import errors_picture, figure_3_picture, network_picture
 from niny.report.speed import speed_picture
-from niny.report.study import Study, data_name, scale_label
+from niny.report.study import REFERENCE, Study, data_name, scale_label
 from niny.report.tables import (
     choices_table,
     claims_table,
@@ -63,7 +64,7 @@ class Section:
     id: str
     title: str
     words: tuple[str, ...]
-    items: tuple[Table | Image, ...] = ()
+    items: tuple[Table | Image | Explorer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def write_article(study: Study) -> Article:
         paper_tables(study),
         curves(study),
         class_maps(study),
+        explore(study),
         left_open(study),
         cost(study),
         not_run(study),
@@ -245,6 +247,21 @@ def map_image(study: Study, experiment: str) -> Image:
     )
     command = f"dvc repro maps@{study.scale.name}-{experiment}"
     return Image(picture, f"figures/{picture.name}.png", command, origin(study.of(experiment)))
+
+
+def explore(study: Study) -> Section:
+    """The class maps to be looked into, by pointer or keys."""
+    explorer = load_explorer(study)
+    if explorer is None:
+        command = f"dvc repro explorer@{study.scale.name}-{REFERENCE}"
+        missing = f"No explorer of the class maps has been made at this scale: run `{command}`, then make this page."
+        return Section("explorer", "Explorer", (missing,))
+    words = (
+        f"The class maps of `{REFERENCE}` on {explorer.images} test images, in every reading, with what each cell sees "
+        "of the image. Images followed through training come first, the others were drawn by chance, so that every "
+        "class has recognised and mistaken ones where it can; none was chosen by its looks."
+    )
+    return Section("explorer", "Explorer", (words,), (explorer,))
 
 
 def left_open(study: Study) -> Section:

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from niny.config import Params
 from niny.files import write_text
 from niny.report.article import Article, Image, Table, write_article
+from niny.report.explorer import Explorer
 from niny.report.study import load_study
 from niny.report.tables import NONE
 
@@ -139,8 +140,14 @@ def to_markdown(article: Article, folder: Path) -> str:
     for section in article.sections:
         parts += [f"## {section.title}", *section.words]
         for item in section.items:
-            parts += _table(item, article) if isinstance(item, Table) else _image(item, article, folder)
+            parts += _part(item, article, folder)
     return "\n\n".join(parts) + "\n"
+
+
+def _part(item: Table | Image | Explorer, article: Article, folder: Path) -> list[str]:
+    if isinstance(item, Explorer):
+        return ["It needs a browser: [open it in the page](report.html#explorer)."]
+    return _table(item, article) if isinstance(item, Table) else _image(item, article, folder)
 
 
 def _table(item: Table, article: Article) -> list[str]:
