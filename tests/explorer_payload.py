@@ -19,10 +19,11 @@ DEAD = 4  # the class whose maps are all zero, and so tie
 def payload(classes: list[str] = CLASSES, **changes: Any) -> dict[str, Any]:
     """Images of two kinds in turn, recognised and mistaken; `changes` replace entries."""
     rng = np.random.default_rng(1312)
-    maps = rng.gamma(0.5, 8.0, (IMAGES, len(classes), CELLS, CELLS))
+    maps = 0.5 + rng.gamma(0.5, 8.0, (IMAGES, len(classes), CELLS, CELLS))
     maps[:, DEAD] = 0
     packed = pack(maps)
-    kept = pack(np.stack([maps[:FOLLOWED] * share for share in (0.1, 0.4, 0.9)]))
+    earlier = [share * np.roll(maps[:FOLLOWED], turn, axis=1) for share, turn in ((0.1, 2), (0.4, 1), (0.9, 0))]
+    kept = pack(np.stack(earlier))  # another class is ahead at first
     made = {
         "version": 1,
         "experiment": "cifar10-nin",

@@ -363,8 +363,7 @@ class Explorer {
 
   leaf() {
     this.draw();
-    const means = parts(this.maps()).map((map) => mean(map.values));
-    this.say(`Largest mean: ${this.payload.classes[largest(means)]}.`);
+    this.say(`Predicted: ${this.payload.classes[this.predicted()]}.`);
   }
 
   turn(by) {
@@ -398,7 +397,8 @@ class Explorer {
     this.cursor = null;
     select(this.list, this.listed.indexOf(entry));
     this.epochs.hidden = entry.epochs.length === 0;
-    this.epoch.max = this.epoch.value = entry.epochs.length; // behind the last epoch kept: the trained network
+    this.epoch.max = entry.epochs.length; // one place more than epochs: the last is the trained network
+    this.epoch.value = entry.epochs.length;
     this.draw();
     this.say(`${this.describe(entry.image)}.`);
   }
@@ -440,16 +440,23 @@ class Explorer {
     this.point(this.cursor ?? this.start());
   }
 
-  /** The maps that the slider stands at. */
+  /** The maps that the slider stands at, and the class predicted from them. */
   maps() {
     return this.entry.epochs[this.epoch.value]?.maps ?? this.entry.maps;
+  }
+
+  predicted() {
+    const { epochs, image } = this.entry;
+    const now = epochs[this.epoch.value]; // kept under global average pooling alone, where the mean is the logit
+    return now ? largest(parts(now.maps).map((map) => mean(map.values))) : image.predicted;
   }
 
   classMaps() {
     const { image, maps, epochs } = this.entry;
     const scale = scaleOf([maps, ...epochs.map((epoch) => epoch.maps)].map((stack) => read(stack, this.reading)));
+    const marks = (k) => [...(k === image.label ? ["true"] : []), ...(k === this.predicted() ? ["predicted"] : [])];
     const items = parts(read(this.maps(), this.reading)).map((map, k) => (
-      { name: this.payload.classes[k], marks: marksOf(image, k), line: this.numberOf(map), map, scale }));
+      { name: this.payload.classes[k], marks: marks(k), line: this.numberOf(map), map, scale }));
     const one = `One scale for all maps${epochs.length ? " and epochs" : ""} of this image.`;
     this.nameEpoch();
     return [this.frame(image.png, this.describe(image)), this.group(items, `Class maps, ${READINGS[this.reading][0]}`),
@@ -602,10 +609,6 @@ class Explorer {
   leave() {
     if (this.live) this.model.off("msg:custom", this.answer);
   }
-}
-
-function marksOf({ label, predicted }, k) {
-  return Object.entries({ true: label, predicted }).filter(([, of]) => of === k).map(([word]) => word);
 }
 
 function agreement(scores) {
