@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (  # nothing of the browser's own may look like a request of the page
@@ -22,7 +22,8 @@ QUIET = (  # nothing of the browser's own may look like a request of the page
     "--disable-component-update",
     "--disable-sync",
 )
-PHONE, DESK = 390, 1280
+PHONE: "ViewportSize" = {"width": 390, "height": 844}
+DESK: "ViewportSize" = {"width": 1280, "height": 900}
 UNLOADED = "[...document.images].filter((image) => !image.complete || !image.naturalWidth).length"
 OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -35,11 +36,29 @@ class Visit:
     asked: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
+    def open(self, path: Path) -> "Visit":
+        """Open a page from disk; what was noted of the one before is forgotten."""
+        self.page.goto("about:blank")
+        self.asked.clear()
+        self.complaints.clear()
+        self.page.goto(path.as_uri())
+        return self
+
     def texts(self, selector: str) -> list[str]:
         return self.page.locator(selector).all_inner_texts()
 
     def status(self) -> str:
         return self.page.locator(".status").inner_text()
+
+    def wrong(self) -> list[str]:
+        """What no page of ours may have: requests, complaints, images that do not load, a need to scroll sideways."""
+        outside = [one for one in self.asked if one != self.page.url and not one.startswith("data:")]
+        wrong = [f"asks for {address}" for address in outside] + [f"says {text}" for text in self.complaints]
+        if unloaded := self.page.evaluate(UNLOADED):
+            wrong.append(f"{unloaded} images do not load")
+        if (overhang := self.page.evaluate(OVERHANG)) > 0:
+            wrong.append(f"is {overhang} pixels wider than its window")
+        return wrong
 
 
 @contextmanager
@@ -56,23 +75,12 @@ def chromium() -> Iterator["Browser"]:
 
 
 @contextmanager
-def visit(browser: "Browser", path: Path, *, width: int = DESK, **settings: Any) -> Iterator[Visit]:
-    """A page opened from disk; `settings` are those of playwright's contexts, as color_scheme="dark"."""
-    with browser.new_context(viewport={"width": width, "height": 900}, **settings) as context:
+def visits(browser: "Browser", **settings: Any) -> Iterator[Visit]:
+    """A window for pages one after another; `settings` are those of playwright's contexts."""
+    with browser.new_context(viewport=DESK, **settings) as context:
         seen = Visit(context.new_page())
+        seen.page.set_default_timeout(10_000)
         seen.page.on("request", lambda request: seen.asked.append(request.url))
         seen.page.on("console", lambda message: seen.complaints.append(message.text))
         seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-        seen.page.goto(path.as_uri())
         yield seen
-
-
-def found_wrong(seen: Visit, path: Path) -> list[str]:
-    """What no page of ours may have: requests, complaints, images that do not load, a need to scroll sideways."""
-    outside = [address for address in seen.asked if address != path.as_uri() and not address.startswith("data:")]
-    wrong = [f"asks for {address}" for address in outside] + [f"says {text}" for text in seen.complaints]
-    if unloaded := seen.page.evaluate(UNLOADED):
-        wrong.append(f"{unloaded} images do not load")
-    if (overhang := seen.page.evaluate(OVERHANG)) > 0:
-        wrong.append(f"is {overhang} pixels wider than its window")
-    return wrong
