@@ -137,6 +137,11 @@ def test_a_fully_connected_heads_maps_add_up(window: Visit, tmp_path: Path) -> N
     assert not seen.page.locator(".seen").is_visible()
 
 
+def test_scores_over_many_images_stand_with_their_intervals(explorer: Visit) -> None:
+    explorer.page.get_by_text("Over many test images").click()
+    assert explorer.texts("dl div") == ["claim1_rate.raw\n0.595 (0.585 to 0.605)"]
+
+
 def test_all_maps_of_an_image_stand_on_one_scale(explorer: Visit) -> None:
     k, row, column = np.unravel_index(np.argmax(MAPS[0]), MAPS[0].shape)
     script = "(canvas, [x, y]) => [...canvas.getContext('2d').getImageData(x, y, 1, 1).data]"
@@ -243,12 +248,13 @@ def test_tabs_go_by_keys_and_show_attributions_and_grids(explorer: Visit) -> Non
     page.keyboard.press("End")
     grid = MADE["grids"][0]
     assert explorer.texts(".map b") == [CLASSES[label] for label in grid["labels"]]
-    hits = {reading: " ✓" if grid["hit"][reading][8] else "" for reading in grid["mass"]}
-    numbers = [f"{reading} {written([mass[8]])[0]}{hits[reading]}" for reading, mass in grid["mass"].items()]
+    hits = {reading: "\u00a0✓" if grid["hit"][reading][8] else "" for reading in grid["mass"]}
+    numbers = [f"{reading}\u00a0{written([mass[8]])[0]}{hits[reading]}" for reading, mass in grid["mass"].items()]
     assert shown(explorer)[8] == ", ".join(numbers)
     page.get_by_role("button", name="Next grid").click()
-    assert explorer.status() == "Grid 2 of 2."
-    assert explorer.texts(".map b") == [CLASSES[label] for label in MADE["grids"][1]["labels"]]
+    names = [CLASSES[label] for label in MADE["grids"][1]["labels"]]
+    assert explorer.status() == f"Grid 2 of 2: {', '.join(names)}."
+    assert explorer.texts(".map b") == names
     assert focused(explorer).inner_text() == "Next grid"
 
 

@@ -269,7 +269,7 @@ const KINDS = {
   all: ["all", () => true],
   right: ["recognised", ({ image }) => image.label === image.predicted],
   wrong: ["mistaken", ({ image }) => image.label !== null && image.label !== image.predicted],
-  followed: ["followed through training", ({ epochs }) => epochs.length > 0],
+  followed: ["followed in training", ({ epochs }) => epochs.length > 0],
 };
 const AGREEMENT = `Under each method: Spearman's correlation of its map with the class map of the prediction, then two
   nulls that know nothing of this image: the same with another image's class map, and with a Gaussian at the centre.
@@ -304,10 +304,10 @@ class Explorer {
     this.controls = h("div", { class: "controls" }, this.readings(), this.slider());
     this.turner = h("div", { class: "controls" }, button("Previous grid", () => this.turn(-1)),
       button("Next grid", () => this.turn(1)));
-    const inside = [this.choice, this.controls, this.turner, this.stage];
+    const inside = [this.choice, this.controls, this.turner, this.status, this.stage];
     this.panel = h("div", { role: "tabpanel", id: `${this.id}-panel` }, inside);
     const heading = h("p", {}, h("b", {}, `${title}, ${data}`), " ", h("em", {}, label));
-    this.root = h("div", { class: "niny-explorer" }, heading, this.tabs(), this.panel, this.status);
+    this.root = h("div", { class: "niny-explorer" }, heading, this.tabs(), this.panel);
     if (this.live) this.listen();
     el.replaceChildren(this.root);
   }
@@ -325,7 +325,7 @@ class Explorer {
     this.tab = tab;
     this.cursor = null;
     this.draw();
-    this.say(`${TABS[tab]}.`);
+    this.say(`${this.subject()}.`);
   }
 
   filters() {
@@ -370,7 +370,7 @@ class Explorer {
     this.grid = (this.grid + by + this.grids.length) % this.grids.length;
     this.cursor = null;
     this.draw();
-    this.say(`Grid ${this.grid + 1} of ${this.grids.length}.`);
+    this.say(`${this.subject()}.`);
   }
 
   // Which image
@@ -400,7 +400,7 @@ class Explorer {
     this.epoch.max = entry.epochs.length; // one place more than epochs: the last is the trained network
     this.epoch.value = entry.epochs.length;
     this.draw();
-    this.say(`${this.describe(entry.image)}.`);
+    this.say(`${this.subject()}.`);
   }
 
   find(index) {
@@ -440,6 +440,13 @@ class Explorer {
     this.point(this.cursor ?? this.start());
   }
 
+  /** What the picture shows, in words. */
+  subject() {
+    if (this.tab !== "grids") return this.describe(this.entry.image);
+    const names = this.grids[this.grid].labels.map((label) => this.payload.classes[label]);
+    return `Grid ${this.grid + 1} of ${this.grids.length}: ${names.join(", ")}`;
+  }
+
   /** The maps that the slider stands at, and the class predicted from them. */
   maps() {
     return this.entry.epochs[this.epoch.value]?.maps ?? this.entry.maps;
@@ -459,7 +466,7 @@ class Explorer {
       { name: this.payload.classes[k], marks: marks(k), line: this.numberOf(map), map, scale }));
     const one = `One scale for all maps${epochs.length ? " and epochs" : ""} of this image.`;
     this.nameEpoch();
-    return [this.frame(image.png, this.describe(image)), this.group(items, `Class maps, ${READINGS[this.reading][0]}`),
+    return [this.frame(image.png), this.group(items, `Class maps, ${READINGS[this.reading][0]}`),
       legend(scale, `${this.about()}. ${one}`), this.scores("claim1_rate", "top10_share", "completeness")];
   }
 
@@ -490,39 +497,40 @@ class Explorer {
       { name: told[name] ?? name, line: agreement(scores), map }));
     const items = [own, ...others].map((item) => ({ ...item, scale: scaleOf([item.map]) }));
     const lines = this.payload.attributions.map(({ title, line }) => [title, line]);
-    return [this.frame(image.png, this.describe(image)), this.group(items, `Attributions for ${own.name}`),
+    return [this.frame(image.png), this.group(items, `Attributions for ${own.name}`),
       h("p", { class: "legend" }, AGREEMENT), folded("The methods", pairs(lines))];
   }
 
   pointing() {
     const { labels, png, maps, mass, hit } = this.grids[this.grid];
-    const names = labels.map((label) => this.payload.classes[label]);
     const scale = scaleOf([maps]);
-    const number = (i) => (reading) => `${reading} ${shorten(mass[reading][i])}${hit[reading][i] ? " ✓" : ""}`;
+    const hits = (reading, i) => (hit[reading][i] ? "\u00a0✓" : "");
+    const number = (i) => (reading) => `${reading}\u00a0${shorten(mass[reading][i])}${hits(reading, i)}`;
     const items = parts(maps).map((map, i) => (
-      { name: names[i], line: Object.keys(mass).map(number(i)).join(", "), map, scale, home: i }));
-    return [this.frame(png, `Grid ${this.grid + 1} of ${this.grids.length}: ${names.join(", ")}`),
-      this.group(items, "Maps of the nine classes"), legend(scale, POINTING), this.scores("gridpg3")];
+      { name: this.payload.classes[labels[i]], line: Object.keys(mass).map(number(i)).join(", "), map, scale, home: i }));
+    return [this.frame(png), this.group(items, "Maps of the nine classes"), legend(scale, POINTING),
+      this.scores("gridpg3")];
   }
 
   /** Scores of the network over many images, those whose names begin so. */
   scores(...beginnings) {
-    const range = (interval) => (interval ? ` (${interval.map(shorten).join(" to ")})` : "");
+    const exact = (number) => number.toFixed(3);
+    const range = (interval) => (interval ? ` (${interval.map(exact).join(" to ")})` : "");
     const rows = Object.entries(this.payload.scores)
       .filter(([name]) => beginnings.some((beginning) => name.startsWith(beginning)))
-      .map(([name, { value, interval }]) => [h("code", {}, name), shorten(value) + range(interval)]);
+      .map(([name, { value, interval }]) => [h("code", {}, name), exact(value) + range(interval)]);
     return rows.length ? folded("Over many test images, with 95 % intervals", pairs(rows)) : "";
   }
 
   // The image, and what the cell under the cursor sees of it
 
-  frame(png, text) {
-    const image = picture(png, text);
+  frame(png) {
+    const image = picture(png, this.subject());
     this.seen = h("div", { class: "seen", hidden: !this.payload.field });
     this.readout = h("p", {});
     const box = h("div", { class: "frame" }, image, this.seen);
     image.addEventListener("load", () => box.style.setProperty("--side", image.naturalWidth));
-    return h("figure", { class: "picture" }, box, h("figcaption", {}, `${text}.`, this.readout));
+    return h("figure", { class: "picture" }, box, h("figcaption", {}, `${image.alt}.`, this.readout));
   }
 
   group(items, label) {
@@ -558,10 +566,10 @@ class Explorer {
       this.seen.style.setProperty(`--${name}`, value);
     }
     const span = (first) => `${first} to ${first + field.size - 1}`.replaceAll("-", "−");
-    return `It sees pixel rows ${span(top)} and columns ${span(left)}.`;
+    return `It sees pixel rows ${span(top)} and columns ${span(left)}, as far as the image goes.`;
   }
 
-  /** The last line of the explorer, which screen readers read when it changes. */
+  /** The line above the stage, which screen readers read when it changes. */
   say(text, error = false) {
     this.status.textContent = text;
     this.status.classList.toggle("error", error);
