@@ -504,10 +504,10 @@ class Explorer {
   pointing() {
     const { labels, png, maps, mass, hit } = this.grids[this.grid];
     const scale = scaleOf([maps]);
-    const hits = (reading, i) => (hit[reading][i] ? "\u00a0✓" : "");
-    const number = (i) => (reading) => `${reading}\u00a0${shorten(mass[reading][i])}${hits(reading, i)}`;
+    const line = (i) => Object.keys(mass).map((reading) =>
+      `${reading}\u00a0${shorten(mass[reading][i])}${hit[reading][i] ? "\u00a0✓" : ""}`).join(", ");
     const items = parts(maps).map((map, i) => (
-      { name: this.payload.classes[labels[i]], line: Object.keys(mass).map(number(i)).join(", "), map, scale, home: i }));
+      { name: this.payload.classes[labels[i]], line: line(i), map, scale, home: i }));
     return [this.frame(png), this.group(items, "Maps of the nine classes"), legend(scale, POINTING),
       this.scores("gridpg3")];
   }
@@ -635,7 +635,7 @@ function toBase64(file) {
 }
 
 /** Put the explorer into `el`, as anywidget asks; returns what takes it down again. */
-export function render({ model, el }) {
+function render({ model, el }) {
   const explorer = new Explorer(model, el);
   return () => explorer.leave();
 }
