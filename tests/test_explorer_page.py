@@ -33,7 +33,8 @@ PAGE = """<!DOCTYPE html>
 <script type="application/json" id="payload">{payload}</script>
 <script type="module">{module}
 const payload = JSON.parse(document.getElementById("payload").textContent);
-window.sent = [];
+Object.assign(window, {{ sent: [], heard: 0 }});
+addEventListener("keydown", ({{ key }}) => (window.heard += /Arrow|Page|Home|End/.test(key)));
 const model = {{ get: (name) => ({{ payload, live: {live} }})[name], on: (_, heard) => (window.answer = heard),
   off() {{}}, send: (message) => window.sent.push(message) }};
 Object.assign(window, {{ views, unpack, top10 }});
@@ -55,7 +56,10 @@ def window(browser: "Browser") -> Iterator[Visit]:
 
 @pytest.fixture
 def explorer(window: Visit, tmp_path: Path) -> Iterator[Visit]:
-    """The explorer of the planted payload; whatever a test does with it, it must not complain."""
+    """The explorer of the planted payload; whatever a test does with it, it must not complain.
+
+    `heard` counts arrow keys that reach the page around it, which would scroll, or a notebook, which would leave.
+    """
     yield window.open(alone(tmp_path, MADE))
     assert window.wrong() == []
 
@@ -179,6 +183,7 @@ def test_a_click_and_arrow_keys_choose_images(explorer: Visit) -> None:
         assert explorer.status().startswith(image(i))
         assert focused(explorer).get_attribute("aria-selected") == "true"
     assert explorer.page.locator("[role=option][tabindex='0']").count() == 1
+    assert explorer.page.evaluate("window.heard") == 0
 
 
 def test_true_and_predicted_classes_are_framed_and_named(explorer: Visit) -> None:
@@ -251,6 +256,11 @@ def test_tabs_go_by_keys_and_show_attributions_and_grids(explorer: Visit) -> Non
     hits = {reading: "\u00a0✓" if grid["hit"][reading][8] else "" for reading in grid["mass"]}
     numbers = [f"{reading}\u00a0{written([mass[8]])[0]}{hits[reading]}" for reading, mass in grid["mass"].items()]
     assert shown(explorer)[8] == ", ".join(numbers)
+    home, cells = (page.locator(name).nth(5).bounding_box() for name in (".home", ".cells"))
+    assert home
+    assert cells
+    third = cells["width"] / 3
+    assert (home["x"] - cells["x"], home["y"] - cells["y"]) == pytest.approx((2 * third, third), abs=1)
     page.get_by_role("button", name="Next grid").click()
     names = [CLASSES[label] for label in MADE["grids"][1]["labels"]]
     assert explorer.status() == f"Grid 2 of 2: {', '.join(names)}."
@@ -302,7 +312,7 @@ def test_keys_take_the_cursor_over_cells_and_from_map_to_map(explorer: Visit) ->
         explorer.page.keyboard.press(key)
         assert explorer.status().startswith(f"{CLASSES[name]}, row {place}, column 1:")
         assert CLASSES[name] in (focused(explorer).get_attribute("aria-label") or "")
-    assert explorer.page.evaluate("scrollY") == scrolled
+    assert explorer.page.evaluate("[scrollY, window.heard]") == [scrolled, 0]
 
 
 def test_everything_is_reached_with_the_tab_key(explorer: Visit) -> None:
@@ -348,6 +358,10 @@ def test_any_test_image_is_asked_of_the_network_and_shown(live: Visit) -> None:
     assert live.status().startswith("Test image 4711: seen as ")
     np.testing.assert_allclose([float(n) for n in shown(live)], MAPS[5].mean((1, 2)), atol=6e-3)
     assert live.page.locator("[role=option]").count() == IMAGES + 1
+    live.page.get_by_role("combobox", name="Images").select_option("mistaken")
+    assert live.page.locator("[role=option]").count() == IMAGES // 2  # without a label nothing is a mistake
+    live.page.get_by_role("combobox", name="Images").select_option("all")
+    live.page.locator("[role=option]").last.click()
     live.page.get_by_role("tab", name="Attribution").click()
     assert live.texts(".map b")[1:] == ["Saliency"]
     live.page.get_by_label("Number of any test image").fill("4711")
