@@ -84,6 +84,12 @@ def shown(seen: Visit) -> list[str]:
     return seen.texts(".map figcaption > span")
 
 
+def labels(seen: Visit) -> list[str]:
+    """What a screen reader says of the maps."""
+    found: list[str] = seen.page.locator(".cells").evaluate_all("(all) => all.map((one) => one.ariaLabel)")
+    return found
+
+
 def written(numbers: Any) -> list[str]:
     """Numbers as the page writes them, for those that need no more than two decimals."""
     return [f"{number:.2f}".replace("-", "−") for number in numbers]
@@ -170,6 +176,7 @@ def test_the_switch_changes_the_reading_and_says_so(explorer: Visit) -> None:
     explorer.page.keyboard.press("ArrowRight")
     counts = top_cells(maps)[0].sum((1, 2)).tolist()
     assert shown(explorer) == [f"{count} of 64" for count in counts]
+    assert labels(explorer)[DEAD] == f"{CLASSES[DEAD]}; 0 of 64"
 
 
 def test_a_click_and_arrow_keys_choose_images(explorer: Visit) -> None:
@@ -192,7 +199,7 @@ def test_true_and_predicted_classes_are_framed_and_named(explorer: Visit) -> Non
     assert explorer.texts(".map.true b") == [CLASSES[about["label"]]]
     assert explorer.texts(".map.predicted b") == [CLASSES[about["predicted"]]]
     assert f"{CLASSES[about['label']]}, taken for {CLASSES[about['predicted']]}" in explorer.status()
-    names = explorer.page.locator(".cells").evaluate_all("(all) => all.map((one) => one.getAttribute('aria-label'))")
+    names = labels(explorer)
     for k, name in enumerate(names):
         row, column = peak(MAPS[1, k])
         assert name.startswith(CLASSES[k])

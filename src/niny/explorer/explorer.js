@@ -28,8 +28,10 @@ const sum = (values) => values.reduce((a, b) => a + b, 0);
 const mean = (values) => sum(values) / values.length;
 const clamp = (n, low, high) => Math.min(Math.max(n, low), high);
 
-/** Where the largest value is; NaN is never larger. */
-const largest = (values) => values.indexOf(values.reduce((most, value) => (value > most ? value : most), -Infinity));
+/** Where the largest value is, NaN left out; 0 where all are. */
+function largest(values) {
+  return Math.max(0, values.indexOf(values.reduce((most, value) => (value > most ? value : most), -Infinity)));
+}
 
 /** K x h x w maps -> the same shape, where `read` makes of the K values of one cell K others. */
 function byCell({ shape, values }, read) {
@@ -245,10 +247,10 @@ function cellUnder({ clientX, clientY, currentTarget }, height, width) {
 /** One map: `marks` are words beside its name, `line` stands below, `home` is its place in a 3 x 3 grid. */
 function mapFigure({ name, marks = [], line, map, scale, home }) {
   const [row, column] = peak(map);
-  const most = shorten(map.values[row * map.shape[1] + column]);
-  const spoken = [name, ...marks, line, `largest cell row ${row + 1}, column ${column + 1}: ${most}`].join("; ");
-  const cells = h("div", { class: "cells", role: "application", "aria-roledescription": "map", "aria-label": spoken },
-    paint(map, scale));
+  const most = map.values[row * map.shape[1] + column];
+  const where = Number.isNaN(most) ? [] : [`largest cell row ${row + 1}, column ${column + 1}: ${shorten(most)}`];
+  const cells = h("div", { class: "cells", role: "application", "aria-roledescription": "map",
+    "aria-label": [name, ...marks, line, ...where].join("; ") }, paint(map, scale));
   const place = `--row: ${Math.floor(home / 3)}; --column: ${home % 3}`;
   if (home !== undefined) cells.append(h("div", { class: "home", style: place }));
   const words = marks.map((word) => h("em", {}, word));

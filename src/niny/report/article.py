@@ -258,8 +258,8 @@ def explore(study: Study) -> Section:
         return Section("explorer", "Explorer", (missing,))
     words = (
         f"The class maps of `{REFERENCE}` on {explorer.images} test images, in every reading, with what each cell sees "
-        "of the image. Images followed through training come first, the others were drawn by chance, so that every "
-        "class has recognised and mistaken ones where it can; none was chosen by its looks."
+        "of the image. First come the images that runs follow through training; the others were drawn by chance, so "
+        "that every class has recognised and mistaken ones where it can. None was chosen by its looks."
     )
     return Section("explorer", "Explorer", (words,), (explorer,))
 
