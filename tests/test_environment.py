@@ -9,7 +9,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-CONDA_NAMES = {"matplotlib-base": "matplotlib", "seaborn-base": "seaborn", "pytorch": "torch"}
+CONDA_NAMES = {
+    "matplotlib-base": "matplotlib",
+    "playwright-python": "playwright",
+    "pytorch": "torch",
+    "seaborn-base": "seaborn",
+}
 
 
 def from_pyproject(*extras: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from niny.evaluation.rules import Status
 from niny.evaluation.statistics import paired
 from niny.paper import TABLES, TEXT, Results, reported
 from niny.report.class_maps import class_maps
+from niny.report.explorer import load_explorer
 from niny.report.figures import CURVES, errors_picture, figure_3_picture, network_picture
 from niny.report.parts import Article, Image, Section, Table, image, report_command, table
 from niny.report.questions import answered, finding
@@ -47,6 +48,7 @@ def write_article(study: Study) -> Article:
         paper_tables(study),
         curves(study),
         class_maps(study),
+        explore(study),
         left_open(study),
         cost(study),
         not_run(study),
@@ -234,6 +236,21 @@ def curves(study: Study) -> Section:
     return Section(
         "curves", "Learning curves", words, (image(study, figure_3_picture(study), [name for name, *_ in CURVES]),)
     )
+
+
+def explore(study: Study) -> Section:
+    """The class maps to be looked into, by pointer or keys."""
+    explorer = load_explorer(study)
+    if explorer is None:
+        command = f"dvc repro explorer@{study.scale.name}-{REFERENCE}"
+        missing = f"No explorer of the class maps has been made at this scale: run `{command}`, then make this page."
+        return Section("explorer", "Explorer", (missing,))
+    words = (
+        f"The class maps of `{REFERENCE}` on {explorer.images} test images, in every reading, with what each cell sees "
+        "of the image. First come the images that runs follow through training; the others were drawn by chance, so "
+        "that every class has recognised and mistaken ones where it can. None was chosen by its looks."
+    )
+    return Section("explorer", "Explorer", (words,), (explorer,))
 
 
 def left_open(study: Study) -> Section:

@@ -14,7 +14,8 @@ from markupsafe import Markup, escape
 from niny.config import Params
 from niny.files import write_text
 from niny.report.article import write_article
-from niny.report.parts import Article, Image, Table
+from niny.report.explorer import Explorer
+from niny.report.parts import Article, Image, Part, Table
 from niny.report.study import load_study
 from niny.report.words import NONE
 
@@ -159,8 +160,14 @@ def sections_in_markdown(article: Article, folder: Path) -> list[str]:
     for section in article.sections:
         parts += [f"{'#' * section.level} {section.title}", *section.words]
         for item in section.items:
-            parts += _table(item, article) if isinstance(item, Table) else _image(item, article, folder)
+            parts += _part(item, article, folder)
     return parts
+
+
+def _part(item: Part, article: Article, folder: Path) -> list[str]:
+    if isinstance(item, Explorer):
+        return ["It needs a browser: [open it in the page](report.html#explorer)."]
+    return _table(item, article) if isinstance(item, Table) else _image(item, article, folder)
 
 
 def _table(item: Table, article: Article) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from niny.report.drawing import Picture
+from niny.report.explorer import Explorer
 from niny.report.study import Study
 from niny.report.tables import commits
 from niny.report.words import distinct, plural
@@ -36,6 +37,9 @@ class Image:
     origin: str
 
 
+Part = Table | Image | Explorer
+
+
 @dataclass(frozen=True)
 class Section:
     """Words, then tables and figures; a section of level 3 belongs to the one of level 2 before it."""
@@ -43,7 +47,7 @@ class Section:
     id: str
     title: str
     words: tuple[str, ...]
-    items: tuple[Table | Image, ...] = ()
+    items: tuple[Part, ...] = ()
     level: int = 2
 
 

@@ -33,7 +33,7 @@ from niny.report.article import (
 )
 from niny.report.class_maps import class_maps
 from niny.report.page import HERE, sections_in_markdown
-from niny.report.parts import Article, Image, Section, Table, report_command, table
+from niny.report.parts import Article, Part, Section, report_command, table
 from niny.report.settings import data_table, recipes_table
 from niny.report.study import REFERENCE, Study, load_study, scale_kind, scale_label
 from niny.report.tables import claims_table
@@ -180,7 +180,7 @@ def results(study: Study) -> tuple[Section, ...]:
     claims = [claim for claim in study.claims if claim.origin == "paper"]
     places = dict.fromkeys(place_of(claim) for claim in claims)
     parts = {part.place: one_paper_table(study, part) for part in TABLES + TEXT}
-    drawn: dict[str, tuple[Table | Image, ...]] = {place: (part,) for place, part in parts.items()}
+    drawn: dict[str, tuple[Part, ...]] = {place: (part,) for place, part in parts.items()}
     drawn["Figure 3"] = curves(study).items
     sections = [
         Section(
