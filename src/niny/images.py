@@ -4,6 +4,7 @@ Files are turned as their EXIF says; grey, palette, CMYK and 16-bit images becom
 white; of an animation the first frame is taken. Only formats that Pillow decodes by itself are opened.
 """
 
+import io
 import struct
 import warnings
 from collections.abc import Sequence
@@ -33,23 +34,32 @@ class Photo:
 
 def read_image(path: Path) -> Photo:
     """Open an image file. Raises NinyError, one line, for what is broken, too large to be meant, or no image."""
+    return _read(path, str(path))
+
+
+def read_bytes(content: bytes, name: str) -> Photo:
+    """An image file that is in memory, called `name`. Raises as `read_image` does."""
+    return _read(io.BytesIO(content), name)
+
+
+def _read(file: Path | io.BytesIO, name: str) -> Photo:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata that is wrong but does no harm
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             Image.init()
-            with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as opened:
+            with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as opened:
                 frames = getattr(opened, "n_frames", 1)
                 image = to_rgb(ImageOps.exif_transpose(opened))
     except UnidentifiedImageError:
-        raise NinyError(f"{path} is no image that can be read here; PNG, JPEG and WebP can") from None
+        raise NinyError(f"{name} is no image that can be read here; PNG, JPEG and WebP can") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise NinyError(f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: shrink it first") from None
+        raise NinyError(f"{name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: shrink it first") from None
     except OSError as error:
-        raise NinyError(f"cannot read {path}: {error.strerror or 'the image is damaged or cut short'}") from None
+        raise NinyError(f"cannot read {name}: {error.strerror or 'the image is damaged or cut short'}") from None
     except (ValueError, SyntaxError, EOFError, struct.error, MemoryError, IndexError, KeyError, TypeError) as error:
-        raise NinyError(f"cannot read {path}: {' '.join(str(error).split()) or 'it is damaged':.100}") from None
-    return Photo(image, str(path), f"first of {frames} frames" if frames > 1 else None)
+        raise NinyError(f"cannot read {name}: {' '.join(str(error).split()) or 'it is damaged':.100}") from None
+    return Photo(image, name, f"first of {frames} frames" if frames > 1 else None)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
