@@ -14,12 +14,13 @@ import pytest
 from browser import chromium
 from conftest import ROOT
 from PIL import Image
-from test_explorer import keep
+from test_explorer import NAME, SCALE, keep
 
 from niny.config import Params
+from niny.explorer.payload import target
 
 SERVER = ["--no-browser", "--allow-root", "--port=0", "--ServerApp.token=niny", "--LabApp.expose_app_in_browser=True"]
-SECONDS = 60
+SECONDS = 60  # that anything may take
 
 
 @pytest.fixture
@@ -85,6 +86,11 @@ DROP = """([element, bytes]) => {
 }"""
 
 
+def indices(folder: Path) -> list[int]:
+    """The test images that need no network to be shown."""
+    return [image["index"] for image in json.loads(target(folder, SCALE, NAME).read_text())["images"]]
+
+
 def test_the_explorer_works_in_jupyterlab_without_internet(page: Any, tmp_path: Path) -> None:
     page.wait_for_function(READY)
     page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
@@ -94,9 +100,14 @@ def test_the_explorer_works_in_jupyterlab_without_internet(page: Any, tmp_path: 
     assert "NIN + dropout, smoke scale" in explorer.inner_text()
     assert explorer.locator("figure.map").count() == 10
 
-    explorer.locator("[role=option]").nth(4).click()
-    status = explorer.locator("[role=status]")
-    assert "Test image" in status.inner_text()
+    shown = explorer.locator(".picture figcaption").inner_text()
+    explorer.get_by_role("listbox", name="Test images").get_by_role("option").nth(4).click()
+    assert explorer.locator(".picture figcaption").inner_text() != shown
+
+    missing = next(i for i in range(360) if i not in indices(tmp_path))
+    explorer.get_by_role("spinbutton").fill(str(missing))
+    explorer.get_by_role("button", name="Show").click()
+    page.wait_for_function(SAYS, arg=f"Test image {missing}:")
 
     Image.new("RGB", (40, 30), (200, 30, 20)).save(tmp_path / "mine.png")
     page.evaluate(DROP, [explorer.element_handle(), [*(tmp_path / "mine.png").read_bytes()]])
