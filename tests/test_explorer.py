@@ -346,6 +346,9 @@ def test_a_damaged_record_and_a_network_without_maps_are_one_line(
         (folder / FOLLOWED).write_bytes(content)
         with pytest.raises(NinyError, match=r"followed\.npz is damaged"):
             write_payload(SCALE, NAME, project)
+    np.savez(folder / FOLLOWED, epoch=np.array([1]), image=np.array([360]), maps=np.zeros((1, 1, 10, 4, 4)))
+    with pytest.raises(NinyError, match=r"followed\.npz is damaged"):
+        write_payload(SCALE, NAME, project)
     assert not target(project, SCALE, NAME).exists()
     monkeypatch.setattr(payload, "why_no_maps", lambda _: "its last layers are fully connected")
     with pytest.raises(NinyError, match="no class maps to explore"):

@@ -108,7 +108,8 @@ def payload_of(model: Model, record: Record | None = None) -> dict[str, Any]:
     """
     if reason := why_no_maps(model.net):
         raise NinyError(f"{model.config['meta']['name']} has no class maps to explore: {reason}")
-    followed, tests = _followed(record), tests_of(model)
+    tests = tests_of(model)
+    followed = _followed(record, len(tests)) if record and tests else {}
     seen, images = _of_tests(model, tests, record, followed) if tests else _of_samples(model)
     field = receptive_field(model.net)
     return {
@@ -179,15 +180,18 @@ def _to_follow(record: Record | None, count: int) -> list[int]:
 # --- epochs ---------------------------------------------------------------------------------------------------------
 
 
-def _followed(record: Record | None) -> dict[str, Any]:
-    """The maps of the images that training followed; nothing where it followed none."""
-    path = None if record is None else record.folder / FOLLOWED
-    if path is None or not path.is_file():
+def _followed(record: Record, tests: int) -> dict[str, Any]:
+    """The maps of those of `tests` images that training followed; nothing where it followed none."""
+    path = record.folder / FOLLOWED
+    if not path.is_file():
         return {}
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in ("epoch", "image", "maps")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            epoch, image, maps = (arrays[name] for name in ("epoch", "image", "maps"))
+        if maps.ndim != 5 or maps.shape[:2] != (len(epoch), len(image)) or image.max() >= tests:
+            raise ValueError
+        return {"epoch": epoch, "image": image, "maps": maps}
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise NinyError(f"{path} is damaged ({type(error).__name__}): delete the folder and train that seed") from None
 
 
