@@ -106,6 +106,7 @@ def test_runs_that_hold_images_out_make_no_stage_and_maxout_no_maps(params: Para
     small = {key for key in stages["attributed"] if not key.startswith("paper")}
     assert small == {"smoke-cifar10-nin", "demo-cifar10-nin", "short-cifar10-nin"}
     assert {key for key in stages["mapped"] if key.startswith("paper")} <= set(stages["attributed"])
+    assert set(stages["explored"]) == {f"{scale}-cifar10-nin" for scale in stages["scales"]}
 
 
 def test_a_machine_without_pyyaml_reads_the_same_parameters(params: Params) -> None:

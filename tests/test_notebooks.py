@@ -48,6 +48,7 @@ time.sleep(0.3)
 print(object(), {"a", "b", "c"}, lr)
 """
 TABLE = "import pandas as pd\npd.DataFrame({'net': ['nin'], 'error': [10.41]})"
+WIDGET = "import ipywidgets\nipywidgets.IntSlider(3)"
 FIGURE = "import matplotlib.pyplot as plt\nplt.plot([1, 2])"
 
 
@@ -243,7 +244,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The same source run twice: plainly, and where the shell names another backend and another "python3" kernel."""
     root = tmp_path_factory.mktemp("project")
     lay_out(root)
-    cells = [text("# Q?"), code(PARAMETERS, "parameters"), code(RUN), code(TABLE), code(FIGURE)]
+    cells = [text("# Q?"), code(PARAMETERS, "parameters"), code(RUN), code(TABLE), code(FIGURE), code(WIDGET)]
     source = save(root / "notebooks/02-run.ipynb", *cells)
     kernel = {"argv": ["/bin/false"], "display_name": "Other", "language": "python"}
     (root / "jupyter/kernels/python3").mkdir(parents=True)
@@ -272,8 +273,9 @@ def test_the_executed_copy_keeps_outputs_and_parameters_but_nothing_of_the_momen
     assert stdout.text.startswith("first\n<object object> {")
     assert "10.41" in cells[4].outputs[0].data["text/html"]
     assert any("image/png" in output.get("data", {}) for output in cells[5].outputs)
-    assert [cell.id for cell in cells] == [f"cell-{index}" for index in range(6)]
-    assert [cell.get("execution_count") for cell in cells] == [None, 1, 2, 3, 4, 5]
+    assert cells[6].outputs[0].data == {"text/plain": "IntSlider(value=3)"}  # whose model died with the kernel
+    assert [cell.id for cell in cells] == [f"cell-{index}" for index in range(7)]
+    assert [cell.get("execution_count") for cell in cells] == [None, 1, 2, 3, 4, 5, 6]
     written = ran.first.read_text()
     assert not any(word in written for word in ("papermill", "iopub", " at 0x", '"version"', "duration"))
 

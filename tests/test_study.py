@@ -76,6 +76,7 @@ def test_executed_notebooks_are_readable_records(clone: Path) -> None:
         "confidence",
         "attribution",
         "report",
+        "explore",
     }
     for path in paths:
         notebook = nbformat.read(path, as_version=4)

@@ -343,6 +343,7 @@ def plan(params: Params) -> dict[str, Any]:
 
     Scales that hold images out serve choices; their runs never meet the test split, so no table is made of them.
     Comparing attributions takes minutes a network: scales that are no evidence do it for their first network alone.
+    An explorer is a megabyte: a scale keeps that of its first network, and others are made when they are opened.
     """
     in_use = [name for name, scale in params.scales.items() if params.experiments_at(name) and not scale.holdout]
     runs = {
@@ -356,13 +357,12 @@ def plan(params: Params) -> dict[str, Any]:
         for experiment in params.experiments_at(scale)
     }
     mapped = {key: run for key, run in runs.items() if params.experiments[run["experiment"]].net != "maxout"}
-    first = {run["scale"]: key for key, run in reversed(mapped.items())}
+    first = set({run["scale"]: key for key, run in reversed(mapped.items())}.values())
     return {
         "scales": in_use,
         "datasets": sorted({run["dataset"] for run in runs.values()}),
         "runs": runs,
         "mapped": mapped,
-        "attributed": {
-            key: run for key, run in mapped.items() if params.scales[run["scale"]].evidence or key in first.values()
-        },
+        "attributed": {key: run for key, run in mapped.items() if params.scales[run["scale"]].evidence or key in first},
+        "explored": {key: run for key, run in mapped.items() if key in first},
     }

@@ -4,6 +4,7 @@ Files are turned as their EXIF says; grey, palette, CMYK and 16-bit images becom
 white; of an animation the first frame is taken. Only formats that Pillow decodes by itself are opened.
 """
 
+import io
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -34,10 +35,19 @@ class Photo:
 
 def read_image(path: Path) -> Photo:
     """Open an image file. Raises NinyError, one line, for what is broken, too large to be meant, or no image."""
-    with complaints(str(path)):
+    return _read(path, str(path))
+
+
+def read_bytes(content: bytes, name: str) -> Photo:
+    """An image file that is in memory, called `name`. Raises as `read_image` does."""
+    return _read(io.BytesIO(content), name)
+
+
+def _read(file: Path | io.BytesIO, name: str) -> Photo:
+    with complaints(name):
         Image.init()
-        with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as opened:
-            return first_frame(opened, str(path))
+        with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as opened:
+            return first_frame(opened, name)
 
 
 def first_frame(image: Image.Image, name: str) -> Photo:

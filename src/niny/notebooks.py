@@ -41,6 +41,7 @@ PACKAGES = Path(__file__).parents[1]  # where this niny is imported from
 # The order is that in which a text from the command line is tried: `int | None` must see None before it sees an int.
 KINDS = {"None": NoneType, "bool": bool, "int": int, "float": float, "list": list, "str": str}
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+WIDGET = "application/vnd.jupyter.widget-view+json"  # names a model by a random id, which dies with its kernel
 ERROR_MARKER = "papermill-error-cell-tag"  # on the banners that papermill puts into a failed copy
 MAX_CELLS, MAX_LINES, MIN_MARKDOWN = 25, 20, 0.45
 
@@ -332,7 +333,7 @@ def _record(notebook: NotebookNode) -> NotebookNode:
 
 
 def _stable_outputs(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
-    """No stderr, no addresses; stdout in one piece, for where the kernel cuts it depends on the clock."""
+    """No stderr, no addresses, no widget's model; stdout in one piece, for its cuts depend on the clock."""
     stable: list[NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream" and output.name == "stderr":
@@ -342,13 +343,15 @@ def _stable_outputs(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
         else:
             stable.append(output)
     for output in stable:
-        _drop_addresses(output)
+        _drop_the_moment(output)
     return stable
 
 
-def _drop_addresses(output: NotebookNode) -> None:
+def _drop_the_moment(output: NotebookNode) -> None:
+    """Take away addresses and what only a running kernel can fill."""
     if output.output_type == "stream":
         output["text"] = ADDRESS.sub("", output.text)
+    output.get("data", {}).pop(WIDGET, None)
     for kind, content in output.get("data", {}).items():
         if kind.startswith("text/"):
             output.data[kind] = ADDRESS.sub("", content)

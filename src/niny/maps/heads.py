@@ -35,9 +35,12 @@ def own_orders(net: Network, maps: Tensor, classes: Tensor) -> dict[str, Tensor]
     return {view: order(maps)[place, classes] for view, order in orders_of(net).items()}
 
 
-def of_classes(net: Network, maps: Tensor) -> Tensor:
-    """N x K x H x W maps that belong to classes, as pictures show them: the maps, or what this head makes of them."""
-    return values_of(net).get("contribution", VIEWS["raw"])(maps)
+def of_classes(net: Network, maps: Tensor, side: int = 1) -> Tensor:
+    """N x K x H x W maps that belong to classes, as pictures show them: the maps, or what this head makes of them.
+
+    The maps are of grids of side x side images.
+    """
+    return values_of(net, side).get("contribution", VIEWS["raw"])(maps)
 
 
 def _contribution(head: FullyConnected, side: int) -> Readings:
