@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -98,7 +97,7 @@ def test_templates_draw_columns_that_are_written(path: Path, clone: Path) -> Non
     assert {part["field"] for part in encoding.values()} <= columns
 
 
-# --- the README's example -----------------------------------------------------------------------------------------------
+# --- the README's example ---------------------------------------------------------------------------------------------
 
 
 def example() -> tuple[list[list[str]], str]:
@@ -134,7 +133,4 @@ def test_the_readme_s_experiment_runs(committed: Path) -> None:
     name = lines[0][lines[0].index("-n") + 1]
     assert any(name in row[0] for row in ours)
     assert any(name in row[0] for row in theirs)
-    changed = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=committed, capture_output=True, text=True, check=True
-    )
-    assert changed.stdout == "", "the example leaves the repository as it was"
+    assert call(committed, "git", "status", "--porcelain") == "", "the example leaves the repository as it was"

@@ -1,4 +1,4 @@
-"""README.md: every command in it is run by a test, what it quotes is what the programs say, and its links lead somewhere."""
+"""README.md: every command in it is run by a test, what it quotes is what programs say, its links lead somewhere."""
 
 import re
 import shlex
