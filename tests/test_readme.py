@@ -102,9 +102,10 @@ def test_licences_are_those_of_the_package() -> None:
 def test_what_make_study_ends_with_is_shown(tmp_path: Path) -> None:
     root, params = empty_project(tmp_path / "project"), study_params()
     plant(root, params.run("demo", "cifar10-nin"), 0, 31.0)
+    (root / "results/demo/report.html").touch()
     said = summary(params, "demo", root).splitlines()
     assert f"\n{said[0]}\n" in README
-    assert said[-1].replace(str(root), "").endswith("results/demo/report.html")
+    assert f"\n{said[-1]}\n" in README
 
 
 def test_scales_are_those_of_the_study() -> None:

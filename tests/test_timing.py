@@ -38,9 +38,9 @@ def test_times_and_first_pictures_are_kept(root: Path) -> None:
     assert found["seconds"]["01-data"] > 0.3
     assert found["machine"]["cores"]
     assert [path.name for path in (root / "notebooks/pictures").iterdir()] == ["02-train.png"]
-    width, height = Image.open(root / "notebooks/pictures/02-train.png").size
-    assert width == timing.WIDTH
-    assert height < width
+    with Image.open(root / "notebooks/pictures/02-train.png") as picture:
+        assert picture.width == timing.WIDTH
+        assert picture.height < picture.width
     assert {path: path.read_bytes() for path in sources} == sources
 
 

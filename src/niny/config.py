@@ -359,7 +359,6 @@ def plan(params: Params) -> dict[str, Any]:
     first = {run["scale"]: key for key, run in reversed(mapped.items())}
     return {
         "scales": in_use,
-        "metrics": {scale: {"cache": not params.scales[scale].keep_records} for scale in in_use},
         "datasets": sorted({run["dataset"] for run in runs.values()}),
         "runs": runs,
         "mapped": mapped,
