@@ -27,6 +27,7 @@ RUN_BY = {
     "dvc plots show": "test_dvc.test_plots_are_those_of_the_records",
     "dvc exp run": "test_dvc.test_the_readme_s_experiment_runs",
     "dvc exp show": "test_dvc.test_the_readme_s_experiment_runs",
+    "git commit": "test_dvc.test_the_readme_s_experiment_runs",
     "git restore": "test_dvc.test_the_readme_s_experiment_runs",
     "niny bench --inference": "test_inference.test_how_long_answers_take_is_measured_for_each_runtime",
     "niny bench": "test_benchmark.test_the_command_prints_one_object",
@@ -99,10 +100,11 @@ def test_licences_are_those_of_the_package() -> None:
     assert {name: listed.get(name) for name in ORIGINS} == {name: licence for name, (_, licence) in ORIGINS.items()}
 
 
-def test_what_make_study_ends_with_is_shown(tmp_path: Path) -> None:
+def test_what_make_study_ends_with_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, params = empty_project(tmp_path / "project"), study_params()
     plant(root, params.run("demo", "cifar10-nin"), 0, 31.0)
     (root / "results/demo/report.html").touch()
+    monkeypatch.chdir(root)
     said = summary(params, "demo", root).splitlines()
     assert f"\n{said[0]}\n" in README
     assert f"\n{said[-1]}\n" in README

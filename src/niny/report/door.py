@@ -115,9 +115,9 @@ def detail(study: Study) -> str:
     """A line on one scale: how the claims stand, and where everything lies."""
     found = Counter(str(verdict["status"]) for verdict in study.verdicts)
     claims = ", ".join(f"{number} {status}" for status, number in found.most_common())
-    places = ("README.md", "tables", "figures", "notebooks", "weights")
-    there = [place for place in places if (study.folder / place).exists()]
-    links = ", ".join(f"[{place.partition('.')[0]}](results/{study.scale.name}/{place})" for place in there)
+    places = {"report": "README.md"} | {name: name for name in ("tables", "figures", "notebooks", "weights")}
+    there = {name: place for name, place in places.items() if (study.folder / place).exists()}
+    links = ", ".join(f"[{name}](results/{study.scale.name}/{place})" for name, place in there.items())
     return f"- **{scale_label(study.scale)}.** {done(study)} Of {len(study.verdicts)} claims: {claims}. {links}."
 
 
