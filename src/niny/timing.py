@@ -21,7 +21,7 @@ from niny.notebooks import execute, read
 from niny.training import choose_compute
 from niny.training.record import describe_machine
 
-WIDTH = 640  # pixels that are kept of a wider picture
+WIDTH = 480  # pixels that are kept of a wider picture
 
 
 def time_notebooks(root: Path) -> Path:
