@@ -132,6 +132,6 @@ def test_the_readme_s_experiment_runs(committed: Path) -> None:
     assert said["dvc exp run"].count("Running stage") == 2, "only the changed network's training, and the metrics"
     ours, theirs = ([cells(line) for line in text.strip().splitlines()] for text in (said["dvc exp show"], shown))
     assert ours[0] == theirs[0], "README.md shows other columns than dvc exp show prints"
-    assert [row[0].split()[-1] for row in ours[3:]] == [row[0].split()[-1] for row in theirs[3:]]
+    assert [row[0].split()[-1] for row in ours[4:]] == [row[0].split()[-1] for row in theirs[4:]] == ["[dropout-02]"]
     assert ours[-1][1:] != ours[-2][1:], "the change changed nothing"
     assert call(committed, "git", "status", "--porcelain") == "", "the example leaves the repository as it was"
