@@ -42,7 +42,8 @@ class Lab:
         asked = {"path": path, "type": "notebook", "name": path, "kernel": {"name": name}}
         session = self.ask("api/sessions", "POST", asked)
         try:
-            yield Kernel(self.url, session["kernel"]["id"])
+            with contextlib.closing(Kernel(self.url, session["kernel"]["id"])) as kernel:
+                yield kernel
         finally:
             self.ask(f"api/sessions/{session['id']}", "DELETE")
 
@@ -53,6 +54,9 @@ class Kernel:
     def __init__(self, url: str, name: str) -> None:
         address = f"ws{url.removeprefix('http')}api/kernels/{name}/channels"
         self.socket = websocket.create_connection(address, CELL, header={"Authorization": f"token {TOKEN}"})
+
+    def close(self) -> None:
+        self.socket.close()
 
     def run(self, source: str) -> list[Any]:
         """The outputs of one cell. Raises AssertionError where it fails."""

@@ -2,8 +2,10 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT, SCALE, STUDY, call
@@ -12,7 +14,11 @@ from jupyterlab import Lab, make_lab
 from niny.notebooks import declared_parameters, read
 
 SOURCES = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
-SMALL = {"scale": SCALE, "dataset": "digits"}  # what a reader who wants the small study writes into a parameters cell
+SMALL = {  # what a reader who wants the small study writes into a parameters cell
+    "scale": SCALE,
+    "dataset": "digits",
+    "weights": f"../results/{SCALE}/runs/cifar10-nin/seed-0/weights.safetensors",
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,23 +52,20 @@ def test_a_reader_runs_it_top_to_bottom_and_saves_it(lab: Lab, clone: Path, name
     source = (clone / path).read_bytes()
     given = {key: value for key, value in SMALL.items() if key in declared_parameters(clone / path)}
     model = lab.ask(f"api/contents/{path}")
-    shown = 0
+    shown: list[Any] = []
     with lab.session(path) as kernel:
+        assert kernel.run("import sys; print(sys.prefix)")[0].text.strip() == sys.prefix
         for count, cell in enumerate(c for c in model["content"]["cells"] if c["cell_type"] == "code"):
             cell["outputs"], cell["execution_count"] = kernel.run(cell["source"]), count + 1
-            shown += len(cell["outputs"])
+            shown += cell["outputs"]
             if "parameters" in cell["metadata"].get("tags", []):
                 kernel.run("\n".join(f"{key} = {value!r}" for key, value in given.items()))
     lab.ask(f"api/contents/{path}", "PUT", model)
-    assert shown > 0
+    assert shown
     assert (clone / path).read_bytes() == source
 
 
 def test_what_readers_ran_and_saved_makes_nothing_stale(lab: Lab, clone: Path) -> None:
-    with lab.session("notebooks/02-train.ipynb") as kernel:
-        kernel.run("import matplotlib.pyplot as plt, niny, sys")
-        (picture, *_) = [o for o in kernel.run("plt.plot([1, 2])\nplt.show()") if o.output_type == "display_data"]
-    assert "image/png" in picture.data
     assert "up to date" in call(clone, "dvc", "repro", *STUDY)
 
 
