@@ -67,16 +67,24 @@ def test_every_experiment_that_has_finished_runs_is_written_and_no_other(tmp_pat
     assert {row["experiment"] for row in table(folder / "curves.csv")} == {"cifar10-nin"}
     sources = [(row["source"], float(row["error"])) for row in table(folder / "errors.csv")]
     assert sources == [("this study", 10.0), ("this study", 12.0), ("paper", 10.41)]
+    plant(root, params.run("full", "cifar10-cnn-gap"), 0, 20.0)
     shutil.rmtree(collapsed.parents[1] / "cifar10-nin")
     write_tracked(params, "full", root)
-    assert [*(folder / "metrics").iterdir()] == []
+    assert [path.stem for path in (folder / "metrics").iterdir()] == ["cifar10-cnn-gap"]
 
 
-@pytest.mark.parametrize("words", ["--scale huge", "--scale tune --scale huge"])
-def test_an_unknown_scale_is_one_line(tmp_path: Path, monkeypatch: Any, capsys: Any, words: str) -> None:
+@pytest.mark.parametrize(
+    ("scale", "complaint"), [("huge", "unknown scale 'huge'"), ("paper", "no finished run is recorded at scale paper")]
+)
+def test_a_scale_without_numbers_is_one_line(
+    tmp_path: Path, monkeypatch: Any, capsys: Any, scale: str, complaint: str
+) -> None:
     monkeypatch.chdir(project(tmp_path / "project"))
-    assert main(["metrics", *words.split()]) == 1
-    assert "unknown scale 'huge'" in capsys.readouterr().err
+    assert main(["metrics", "--scale", scale]) == 1
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert said.count("\n") == 1
+    assert not Path("results").exists()
 
 
 def test_a_damaged_record_is_named_and_the_old_numbers_stay(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:

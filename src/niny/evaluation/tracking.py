@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from niny.config import Params
+from niny.errors import NinyError
 from niny.evaluation.results import load_results
 from niny.evaluation.rules import ExperimentResult
 from niny.files import write_json, write_text
@@ -22,8 +23,14 @@ CURVES = {"test_error": "test", "train_error": "train"}  # columns of history.cs
 
 
 def write_tracked(params: Params, scale: str, root: Path) -> Path:
-    """Write the three for one scale; the folder they are in. Raises NinyError naming a damaged record."""
+    """Write the three for one scale; the folder they are in. Raises NinyError where no run has finished or a record
+    is damaged.
+    """
     results = {name: result for name, result in load_results(params, scale, root).items() if result.test_errors}
+    if not results:
+        raise NinyError(
+            f"no finished run is recorded at scale {scale}: niny train NAME --scale {scale} makes one"
+        )
     folder = root / "results" / scale / "dvc"
     for old in set((folder / "metrics").glob("*.json")) - {metrics_path(folder, name) for name in results}:
         old.unlink()  # of an experiment that has no record any more

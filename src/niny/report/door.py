@@ -106,8 +106,8 @@ def figure_text(study: Study) -> str:
     """One figure of the study, where it has any."""
     for name, says in FIGURES.items():
         if (study.folder / "figures" / name).is_file():
-            alt = f"{says} {scale_label(study.scale)}."
-            return f'\n\n<img src="results/{study.scale.name}/figures/{name}" width="480" alt="{alt}">\n\n{alt}'
+            source = f"results/{study.scale.name}/figures/{name}"
+            return f'\n\n<img src="{source}" width="480" alt="{name}">\n\n{says} {scale_label(study.scale)}.'
     return ""
 
 
