@@ -28,9 +28,7 @@ def write_tracked(params: Params, scale: str, root: Path) -> Path:
     """
     results = {name: result for name, result in load_results(params, scale, root).items() if result.test_errors}
     if not results:
-        raise NinyError(
-            f"no finished run is recorded at scale {scale}: niny train NAME --scale {scale} makes one"
-        )
+        raise NinyError(f"no finished run is recorded at scale {scale}: niny train NAME --scale {scale} makes one")
     folder = root / "results" / scale / "dvc"
     for old in set((folder / "metrics").glob("*.json")) - {metrics_path(folder, name) for name in results}:
         old.unlink()  # of an experiment that has no record any more
