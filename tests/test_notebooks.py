@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,8 +165,9 @@ def test_jupyter_saves_every_other_file_as_it_is(project: Path) -> None:
 
 
 def test_the_setting_that_is_installed_makes_a_jupyter_server_load_the_hook(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "jupyter/jupyter_server_config.d", tmp_path / "jupyter_server_config.d")
     words = [sys.executable, "-m", "jupyter", "server", "extension", "list"]
-    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTER_CONFIG_PATH": str(ROOT / "jupyter")}
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment)
     listed = re.sub(r"\x1b\[\d+m", "", done.stdout + done.stderr)
     assert re.search(r"niny\.notebooks enabled", listed), listed
