@@ -95,6 +95,8 @@ def study_text(study: Study, prefix: str) -> str:
     folder = f"{prefix}{study.scale.name}"
     page = f"[{folder}/report.html]({folder}/report.html)"
     report = f"[Tables, figures and how each number was made]({folder}/README.md); the same as one page: {page}."
+    if (study.folder / "article.md").is_file():
+        report += f" As an article in the form of ReScience C: [{folder}/article.md]({folder}/article.md)."
     return "\n\n".join((f"**{caption(study.scale)}** {done(study)}", table(lines(study)), report))
 
 
@@ -115,7 +117,8 @@ def detail(study: Study) -> str:
     """A line on one scale: how the claims stand, and where everything lies."""
     found = Counter(str(verdict["status"]) for verdict in study.verdicts)
     claims = ", ".join(f"{number} {status}" for status, number in found.most_common())
-    places = {"report": "README.md"} | {name: name for name in ("tables", "figures", "notebooks", "weights")}
+    folders = ("tables", "figures", "notebooks", "weights")
+    places = {"report": "README.md", "article": "article.md", **dict(zip(folders, folders, strict=True))}
     there = {name: place for name, place in places.items() if (study.folder / place).exists()}
     links = ", ".join(f"[{name}](results/{study.scale.name}/{place})" for name, place in there.items())
     return f"- **{scale_label(study.scale)}.** {done(study)} Of {len(study.verdicts)} claims: {claims}. {links}."
