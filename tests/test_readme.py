@@ -22,6 +22,7 @@ RUN_BY = {
     "dvc repro report@demo": "test_study.test_a_second_run_has_nothing_to_do",
     "dvc repro train@": "test_study.test_what_is_run_again_gives_the_same_bytes",
     "dvc repro -s tables@": "test_study.test_what_is_run_again_gives_the_same_bytes",
+    "dvc repro -s metrics@": "test_dvc.test_metrics_are_those_of_the_records",
     "dvc repro metrics@": "test_dvc.test_metrics_are_those_of_the_records",
     "dvc metrics show": "test_dvc.test_metrics_are_those_of_the_records",
     "dvc plots show": "test_dvc.test_plots_are_those_of_the_records",
@@ -50,8 +51,9 @@ PROGRAMS = ("make ", "dvc ", "niny ", "git ", "cp ", "PYTHONPATH=", "pip ", "pyt
 
 def commands() -> list[str]:
     """The lines of README's plain blocks that start with a program, without what is said about them."""
-    blocks = re.findall(r"```\n(.*?)```", README, re.DOTALL)
-    lines = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    lines = [line.partition("#")[0].strip() for language, text in blocks if not language for line in text.splitlines()]
+    assert any(line.startswith("dvc exp run") for line in lines), "the blocks of README.md are not found"
     return [line for line in lines if line.startswith(PROGRAMS)]
 
 
