@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 
 study: $(BIN)/.installed
 	@echo "niny: demo study; a second call runs only what changed"
-	@dvc repro --quiet report@demo
+	@dvc repro --quiet report@demo metrics@demo
 	@niny summary --scale demo
 
 test: $(BIN)/.installed
@@ -18,8 +18,10 @@ test: $(BIN)/.installed
 	mypy
 	pytest
 
+# jupyter/ opens the start page, rendered; our own kernel comes before any other that is called python3
 lab: $(BIN)/.installed
-	jupyter lab notebooks
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	JUPYTER_PATH="$(CURDIR)/.venv/share/jupyter$${JUPYTER_PATH:+:$$JUPYTER_PATH}" jupyter lab
 
 $(BIN)/.installed: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"niny needs Python 3.11 or newer, this is {v[0]}.{v[1]}: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -27,7 +29,7 @@ $(BIN)/.installed: constraints.txt pyproject.toml
 	@echo "niny: installing into .venv (about two minutes)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev]'
-	@mkdir -p .venv/etc/jupyter && cp -r jupyter_server_config.d .venv/etc/jupyter/
+	@mkdir -p .venv/etc/jupyter && cp -r jupyter/jupyter_server_config.d .venv/etc/jupyter/
 	@touch $@
 
 clean:

@@ -1,6 +1,8 @@
-"""What several test files need: the repository, and a small project at smoke scale."""
+"""What several test files need: the repository, a small project at smoke scale, and the whole study at that scale."""
 
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,29 @@ from niny.config import Params, load_params
 from niny.data import fetch
 
 ROOT = Path(__file__).parents[1]
+SCALE = "smoke"
+STUDY = (f"report@{SCALE}", f"metrics@{SCALE}")  # what `make study` asks DVC for, at the scale of the tests
+# one thread: slivers of networks gain nothing from more, and lose much where another program wants the other core
+ENVIRONMENT = {**os.environ, "NINY_ROOT": "", "OMP_NUM_THREADS": "1"}
+
+
+def call(folder: Path, *words: str) -> str:
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the working tree (committed or not) in which the study was reproduced at smoke scale."""
+    folder = tmp_path_factory.mktemp("study") / "niny"
+    for name in call(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    call(folder, "git", "init", "--quiet")
+    call(folder, "dvc", "repro", "--quiet", *STUDY)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
-"""README.md and results/README.md show what the records say, and nothing of scales that are not kept."""
+"""README.md, results/README.md and the start page show what was recorded, and nothing of scales that are not kept."""
 
+import json
 from pathlib import Path
 from shutil import copy
 
@@ -9,11 +10,13 @@ from planted import ROOT, plant, project, study_params
 from niny.cli import main
 from niny.config import load_params
 from niny.errors import NinyError
+from niny.evaluation.claims import load_claims
 from niny.report import write_rescience
-from niny.report.door import BEGIN, END, door_text, readme_text, write_readmes
+from niny.report.door import door_text, marks, readme_text, start_text, write_readmes
 
 PARAMS = study_params()
-EMPTY = f"# niny\n{BEGIN}\nold\n{END}\nafter\n"
+PARTS = ("results", "details", "notebooks")
+EMPTY = "\nkept\n".join("\nold\n".join(marks(part)) for part in PARTS)
 
 
 @pytest.fixture
@@ -26,10 +29,16 @@ def test_the_repository_shows_its_own_records() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert readme_text(params, ROOT, readme) == readme, "run: niny readme"
     assert door_text(params, ROOT) == (ROOT / "results/README.md").read_text(encoding="utf-8"), "run: niny readme"
+    start = (ROOT / "notebooks/README.md").read_text(encoding="utf-8")
+    assert start_text(ROOT, start) == start, "run: niny readme"
 
 
 def test_without_records_nothing_looks_like_a_result(root: Path) -> None:
-    assert readme_text(PARAMS, root, EMPTY) == f"# niny\n{BEGIN}\nNo run has been recorded yet.\n{END}\nafter\n"
+    shown = readme_text(PARAMS, root, EMPTY)
+    assert shown.count("No run has been recorded yet.") == 2
+    assert not any(digit in shown for digit in "0123456789")
+    assert shown.count("\nkept\n") == 2
+    assert "\nold\n" not in shown
 
 
 def test_evidence_comes_first_and_a_demo_never(root: Path) -> None:
@@ -56,17 +65,58 @@ def test_the_door_leads_to_an_article_where_there_is_one(root: Path) -> None:
     assert "[short/article.md](short/article.md)" in door_text(PARAMS, root)
 
 
-def test_a_readme_without_a_place_for_results_is_named(root: Path) -> None:
-    (root / "README.md").write_text("# niny\n")
+def test_one_figure_is_shown_where_there_is_one_and_claims_are_counted(root: Path) -> None:
+    record = plant(root, PARAMS.run("short", "cifar10-nin"), 0, 21.25)
+    assert "<img" not in readme_text(PARAMS, root, EMPTY)
+    figures = record.parents[2] / "figures"
+    figures.mkdir()
+    (figures / "errors.svg").touch()
+    assert readme_text(PARAMS, root, EMPTY).count('<img src="results/short/figures/errors.svg"') == 1
+    (figures / "maps-cifar10-nin.png").touch()
+    shown = readme_text(PARAMS, root, EMPTY)
+    assert shown.count("<img") == 1
+    assert '<img src="results/short/figures/maps-cifar10-nin.png"' in shown
+    assert f"Of {len(load_claims(root / 'claims.yaml'))} claims" in shown
+
+
+def test_notebooks_are_listed_with_what_was_measured_and_nothing_else(root: Path) -> None:
+    (root / "notebooks/pictures").mkdir(parents=True)
+    for name, title in (("02-b", "# Why?"), ("01-a", "# What?\n\nThis.")):
+        (root / f"notebooks/{name}.ipynb").write_text(json.dumps({"cells": [{"source": title.splitlines(True)}]}))
+    (root / "notebooks/pictures/01-a.png").touch()
+    before = start_text(root, "\n".join(marks("notebooks")))
+    assert before.splitlines()[3:5] == [
+        '| [01-a](01-a.ipynb) | What? | <img src="pictures/01-a.png" width="160" alt="01-a"> | – |',
+        "| [02-b](02-b.ipynb) | Why? | – | – |",
+    ]
+    machine = {"processor": "Known CPU", "cores": 2, "threads": 2}
+    (root / "notebooks/times.json").write_text(json.dumps({"seconds": {"01-a": 12.6}, "machine": machine}))
+    after = start_text(root, before)
+    assert "| 13 s |" in after
+    assert "Known CPU, 2 cores" in after
+    assert "](notebooks/01-a.ipynb)" in readme_text(PARAMS, root, EMPTY)
+
+
+@pytest.mark.parametrize(
+    ("readme", "start"), [("# niny\n", EMPTY), (EMPTY, "# Start\n"), (EMPTY, marks("notebooks")[0])]
+)
+def test_a_readme_without_a_place_for_what_belongs_there_is_named(root: Path, readme: str, start: str) -> None:
+    (root / "notebooks").mkdir()
+    (root / "README.md").write_text(readme)
+    (root / "notebooks/README.md").write_text(start)
     with pytest.raises(NinyError, match=r"README\.md has no place"):
         write_readmes(PARAMS, root)
     assert not (root / "results" / "README.md").exists()
+    assert (root / "README.md").read_text() == readme
 
 
-def test_the_command_writes_both(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_all_three(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copy(ROOT / "plan.json", root)
-    (root / "README.md").write_text(EMPTY)
+    (root / "notebooks").mkdir()
+    for name in ("README.md", "notebooks/README.md"):
+        (root / name).write_text(EMPTY)
     monkeypatch.chdir(root)
     assert main(["readme"]) == 0
     assert "No run has been recorded yet." in (root / "README.md").read_text()
     assert (root / "results" / "README.md").read_text().startswith("# Results")
+    assert "| notebook |" in (root / "notebooks/README.md").read_text()

@@ -166,7 +166,7 @@ def test_jupyter_saves_every_other_file_as_it_is(project: Path) -> None:
 
 
 def test_the_setting_that_is_installed_makes_a_jupyter_server_load_the_hook(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "jupyter_server_config.d", tmp_path / "jupyter_server_config.d")
+    shutil.copytree(ROOT / "jupyter/jupyter_server_config.d", tmp_path / "jupyter_server_config.d")
     words = [sys.executable, "-m", "jupyter", "server", "extension", "list"]
     environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment)

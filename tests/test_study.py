@@ -1,45 +1,13 @@
 """The whole study at smoke scale, in a fresh clone, without network: what `make test` promises."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import pytest
-from conftest import ROOT
-
-SCALE = "smoke"
-# one thread: slivers of networks gain nothing from more, and lose much where another program wants the other core
-ENVIRONMENT = {**os.environ, "NINY_ROOT": "", "OMP_NUM_THREADS": "1"}
-
-
-def call(clone: Path, *words: str) -> str:
-    done = subprocess.run(words, cwd=clone, capture_output=True, text=True, env=ENVIRONMENT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of the working tree (committed or not) in which report@smoke was reproduced."""
-    folder = tmp_path_factory.mktemp("study") / "niny"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    call(folder, "git", "init", "--quiet")
-    call(folder, "dvc", "repro", "--quiet", f"report@{SCALE}")
-    return folder
+from conftest import ENVIRONMENT, SCALE, STUDY, call
 
 
 def digests(clone: Path) -> dict[str, bytes]:
@@ -65,7 +33,7 @@ def test_every_run_of_the_scale_has_a_record(clone: Path, params: Any) -> None:
 
 
 def test_a_second_run_has_nothing_to_do(clone: Path) -> None:
-    assert "up to date" in call(clone, "dvc", "repro", f"report@{SCALE}")
+    assert "up to date" in call(clone, "dvc", "repro", *STUDY)
 
 
 def test_executed_notebooks_are_readable_records(clone: Path) -> None:
@@ -95,7 +63,7 @@ def test_running_and_saving_a_notebook_in_jupyterlab_retrains_nothing(clone: Pat
         cell.outputs, cell.execution_count = ran[cell.source], 7
     assert any(cell.get("outputs") for cell in notebook.cells)
     nbformat.write(notebook, source)
-    said = call(clone, "dvc", "repro", f"report@{SCALE}")
+    said = call(clone, "dvc", "repro", *STUDY)
     assert "Running stage 'sources'" in said
     assert said.count("Running stage") == 1
     source.write_bytes(before)
@@ -114,7 +82,7 @@ def test_a_stage_that_fails_loses_nothing(clone: Path) -> None:
     assert "ZeroDivisionError" in done.stderr
     assert page.read_bytes() == before
     source.write_text(good)
-    call(clone, "dvc", "repro", "--quiet", f"report@{SCALE}")
+    call(clone, "dvc", "repro", "--quiet", *STUDY)
 
 
 def test_what_is_run_again_gives_the_same_bytes(clone: Path) -> None:
@@ -130,7 +98,7 @@ def test_what_is_run_again_gives_the_same_bytes(clone: Path) -> None:
     for folder in (clone / "data", clone / "build", clone / "results" / "data", results / "tables"):
         shutil.rmtree(folder)
     (results / "notebooks" / "06-report.ipynb").unlink()
-    call(clone, "dvc", "repro", "--quiet", f"report@{SCALE}")
+    call(clone, "dvc", "repro", "--quiet", *STUDY)
     after = digests(clone)
     assert set(before) == set(after)
     assert [name for name in before if name not in shown and before[name] != after[name]] == []

@@ -70,6 +70,10 @@ def make_parser() -> argparse.ArgumentParser:
     summary.add_argument("--scale", required=True)
     summary.set_defaults(command=show_summary)
 
+    metrics = commands.add_parser("metrics", help="write a scale's errors and curves as DVC reads them")
+    metrics.add_argument("--scale", required=True)
+    metrics.set_defaults(command=write_metrics)
+
     readme = commands.add_parser("readme", help="bring the results shown in README.md and results/ up to date")
     readme.set_defaults(command=write_readmes)
 
@@ -107,6 +111,8 @@ def add_notebook(commands: "argparse._SubParsersAction[Parser]") -> None:
     run.add_argument("target", type=Path, metavar="EXECUTED_COPY")
     run.add_argument("parameters", nargs="*", metavar="NAME=VALUE")
     run.set_defaults(command=run_notebook)
+    clock = actions.add_parser("time", help="run all notebooks as they open; keep how long each took, and a picture")
+    clock.set_defaults(command=time_notebooks)
 
 
 def add_train(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -234,6 +240,12 @@ def run_notebook(options: argparse.Namespace) -> None:
     from niny.notebooks import execute, parse_parameters
 
     execute(options.source, options.target, parse_parameters(options.parameters, options.source))
+
+
+def time_notebooks(_: argparse.Namespace) -> None:
+    from niny.timing import time_notebooks
+
+    print(time_notebooks(project_root()))
 
 
 def train_runs(options: argparse.Namespace) -> None:
@@ -384,6 +396,12 @@ def show_summary(options: argparse.Namespace) -> None:
     from niny.report import summary
 
     print(summary(load_params(), options.scale, project_root()))
+
+
+def write_metrics(options: argparse.Namespace) -> None:
+    from niny.evaluation.tracking import write_tracked
+
+    print(write_tracked(load_params(), options.scale, project_root()))
 
 
 def write_readmes(_: argparse.Namespace) -> None:

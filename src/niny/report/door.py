@@ -1,30 +1,58 @@
-"""results/README.md, which tells what report to read, and the part of the project's README that shows the results.
+"""What stands at the doors: results/README.md, and the generated parts of README.md and of notebooks/README.md.
 
-Both speak of the scales that are kept in the repository alone, and are made from their records: no number is typed.
+The results are of the scales that are kept in the repository alone, made from their records: no number is typed. The
+tables of notebooks are made from the notebooks' titles and from what `niny notebook time` measured.
 """
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from niny.config import Params, Scale
 from niny.errors import NinyError
 from niny.files import write_text
 from niny.paper import reported
-from niny.report.study import Study, load_study, scale_label
+from niny.report.study import REFERENCE, Study, load_study, scale_label
 from niny.report.tables import count, ours, spread, verdict
 from niny.report.words import NONE
 
-BEGIN, END = "<!-- results: begin (niny readme) -->", "<!-- results: end -->"
 HEADER = ("experiment", "paper %", "ours %", "n", "95 % of one more run", "verdict")
+FIGURES = {  # the first of these that a scale has is shown
+    f"maps-{REFERENCE}.png": "One test image of each class and its ten class maps, as the last layer makes them: the "
+    "largest tenth of each image's map cells.",
+    "errors.svg": "Test errors, ours (dots) and the paper's (diamonds).",
+}
 
 
 def write_readmes(params: Params, root: Path) -> list[Path]:
-    """Bring both files up to date. Raises NinyError where README.md has lost its markers."""
-    readme, door = root / "README.md", root / "results" / "README.md"
-    text = readme_text(params, root, readme.read_text(encoding="utf-8"))
-    write_text(door, door_text(params, root))
-    write_text(readme, text)
-    return [readme, door]
+    """Bring all three up to date. Raises NinyError where one of them has lost its markers."""
+    readme, start = root / "README.md", root / "notebooks" / "README.md"
+    texts = {
+        readme: readme_text(params, root, readme.read_text(encoding="utf-8")),
+        start: start_text(root, start.read_text(encoding="utf-8")),
+        root / "results" / "README.md": door_text(params, root),
+    }
+    for path, text in texts.items():
+        write_text(path, text)
+    return list(texts)
+
+
+def marks(part: str) -> tuple[str, str]:
+    """The lines between which a generated part stands."""
+    return f"<!-- {part}: begin (niny readme) -->", f"<!-- {part}: end -->"
+
+
+def filled(text: str, parts: Mapping[str, str], name: str) -> str:
+    """`text` with what stands between the marks of each part made anew."""
+    for part, content in parts.items():
+        begin, end = marks(part)
+        head, found, rest = text.partition(begin)
+        _, ended, tail = rest.partition(end)
+        if not found or not ended:
+            raise NinyError(f"{name} has no place for {part}: put the lines {begin} and {end} where they belong")
+        text = f"{head}{begin}\n{content}\n{end}{tail}"
+    return text
 
 
 def kept_studies(params: Params, root: Path) -> list[Study]:
@@ -36,14 +64,20 @@ def kept_studies(params: Params, root: Path) -> list[Study]:
 
 
 def readme_text(params: Params, root: Path, text: str) -> str:
-    """README.md with its part between the markers made anew from the most telling study."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise NinyError(f"README.md has no place for results: put the lines {BEGIN} and {END} where they belong")
+    """README.md with the table of the most telling study, the state of every one, and the notebooks."""
     studies = kept_studies(params, root)
-    shown = study_text(studies[0], "results/") if studies else "No run has been recorded yet."
-    return f"{head}{BEGIN}\n{shown}\n{END}{tail}"
+    first = study_text(studies[0], "results/") + figure_text(studies[0]) if studies else "No run has been recorded yet."
+    parts = {
+        "results": first,
+        "details": "\n".join(map(detail, studies)) or "No run has been recorded yet.",
+        "notebooks": notebooks_text(root, "notebooks/"),
+    }
+    return filled(text, parts, "README.md")
+
+
+def start_text(root: Path, text: str) -> str:
+    """notebooks/README.md, on which `make lab` opens."""
+    return filled(text, {"notebooks": notebooks_text(root, "")}, "notebooks/README.md")
 
 
 def door_text(params: Params, root: Path) -> str:
@@ -59,13 +93,36 @@ def door_text(params: Params, root: Path) -> str:
 
 def study_text(study: Study, prefix: str) -> str:
     """What scale, how many runs, the table, and where the report lies."""
-    done = f"{len(study.runs)} of {len(study.experiments) * study.scale.seeds} runs recorded."
     folder = f"{prefix}{study.scale.name}"
     page = f"[{folder}/report.html]({folder}/report.html)"
     report = f"[Tables, figures and how each number was made]({folder}/README.md); the same as one page: {page}."
     if (study.folder / "article.md").is_file():
         report += f" As an article in the form of ReScience C: [{folder}/article.md]({folder}/article.md)."
-    return "\n\n".join((f"**{caption(study.scale)}** {done}", "\n".join(lines(study)), report))
+    return "\n\n".join((f"**{caption(study.scale)}** {done(study)}", table(lines(study)), report))
+
+
+def done(study: Study) -> str:
+    return f"{len(study.runs)} of {len(study.experiments) * study.scale.seeds} runs recorded."
+
+
+def figure_text(study: Study) -> str:
+    """One figure of the study, where it has any."""
+    for name, says in FIGURES.items():
+        if (study.folder / "figures" / name).is_file():
+            source = f"results/{study.scale.name}/figures/{name}"
+            return f'\n\n<img src="{source}" width="480" alt="{says}">\n\n{says} {scale_label(study.scale)}.'
+    return ""
+
+
+def detail(study: Study) -> str:
+    """A line on one scale: how the claims stand, and where everything lies."""
+    found = Counter(str(verdict["status"]) for verdict in study.verdicts)
+    claims = ", ".join(f"{number} {status}" for status, number in found.most_common())
+    folders = ("tables", "figures", "notebooks", "weights")
+    places = {"report": "README.md", "article": "article.md", **dict(zip(folders, folders, strict=True))}
+    there = {name: place for name, place in places.items() if (study.folder / place).exists()}
+    links = ", ".join(f"[{name}](results/{study.scale.name}/{place})" for name, place in there.items())
+    return f"- **{scale_label(study.scale)}.** {done(study)} Of {len(study.verdicts)} claims: {claims}. {links}."
 
 
 def caption(scale: Scale) -> str:
@@ -74,11 +131,14 @@ def caption(scale: Scale) -> str:
     return f"{title}.{warning}"
 
 
-def lines(study: Study) -> Sequence[str]:
-    """A Markdown table of every experiment of the scale."""
+def lines(study: Study) -> Sequence[Sequence[str]]:
+    """Every experiment of the scale, below what the columns are and how they are set."""
     rows = [HEADER, ("---", "--:", "--:", "--:", "--:", "---")]
-    rows += [row(study, e.name) for e in study.experiments]
-    return [f"| {' | '.join(cells)} |" for cells in rows]
+    return [*rows, *(row(study, e.name) for e in study.experiments)]
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
 def row(study: Study, experiment: str) -> tuple[str, str, str, str, str, str]:
@@ -91,3 +151,34 @@ def row(study: Study, experiment: str) -> tuple[str, str, str, str, str, str]:
         spread(study, experiment),
         verdict(study, experiment),
     )
+
+
+def notebooks_text(root: Path, prefix: str) -> str:
+    """A table of the notebooks in reading order, and on what machine the times were taken, if they were."""
+    path = root / "notebooks" / "times.json"
+    times = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    seconds = times["seconds"] if times else {}
+    rows = [("notebook", "the question", "what it shows", "time"), ("---", "---", "---", "--:")]
+    for source in sorted((root / "notebooks").glob("*.ipynb")):
+        link = f"[{source.stem}]({prefix}{source.name})"
+        rows.append((link, question(source), picture(source, prefix), duration(seconds.get(source.stem))))
+    if not times:
+        return table(rows)
+    machine = times["machine"]
+    on = f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads"
+    return f"{table(rows)}\n\nTimes at demo scale, from what `make study` left: {on}."
+
+
+def question(source: Path) -> str:
+    """The title of a notebook."""
+    first = json.loads(source.read_text(encoding="utf-8"))["cells"][0]["source"]
+    return "".join(first).splitlines()[0].removeprefix("# ")
+
+
+def picture(source: Path, prefix: str) -> str:
+    kept = sorted((source.parent / "pictures").glob(f"{source.stem}.*"))
+    return f'<img src="{prefix}pictures/{kept[0].name}" width="160" alt="{source.stem}">' if kept else NONE
+
+
+def duration(seconds: float | None) -> str:
+    return NONE if seconds is None else f"{seconds:.0f} s"

@@ -1,0 +1,142 @@
+"""README.md: every command in it is run by a test, what it quotes is what programs say, its links lead somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from planted import plant, study_params
+from planted import project as empty_project
+
+from niny.cli import main, make_parser
+from niny.config import load_params, plan
+from niny.data.sets import ORIGINS
+from niny.report import summary, write_tables
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKE = {"study": "the fixture `clone`, at smoke scale", "test": "running this test", "lab": "test_lab"}
+# Which test runs the command, or the same with the study's smallest scale or a file of the test's own in its place.
+RUN_BY = {
+    "dvc repro report@demo": "test_study.test_a_second_run_has_nothing_to_do",
+    "dvc repro train@": "test_study.test_what_is_run_again_gives_the_same_bytes",
+    "dvc repro explorer@": "test_study.test_executed_notebooks_are_readable_records",
+    "dvc repro -s tables@": "test_study.test_what_is_run_again_gives_the_same_bytes",
+    "dvc repro -s metrics@": "test_dvc.test_metrics_are_those_of_the_records",
+    "dvc repro metrics@": "test_dvc.test_metrics_are_those_of_the_records",
+    "dvc metrics show": "test_dvc.test_metrics_are_those_of_the_records",
+    "dvc plots show": "test_dvc.test_plots_are_those_of_the_records",
+    "dvc exp run": "test_dvc.test_the_readme_s_experiment_runs",
+    "dvc exp show": "test_dvc.test_the_readme_s_experiment_runs",
+    "git commit": "test_dvc.test_the_readme_s_experiment_runs",
+    "git restore": "test_dvc.test_the_readme_s_experiment_runs",
+    "niny bench --inference": "test_inference.test_how_long_answers_take_is_measured_for_each_runtime",
+    "niny bench": "test_benchmark.test_the_command_prints_one_object",
+    "niny campaign --scale paper --budget": "test_campaign.test_the_command_runs_and_tells_what_is_left",
+    "niny campaign --scale paper --jobs": "test_workers.test_two_workers_on_a_bare_machine_share_a_campaign",
+    "niny data fetch": "test_cli.test_the_authors_network_errs_on_10_43_per_cent",
+    "niny evaluate": "test_cli.test_train_then_status_then_evaluate",
+    "niny export": "test_export.test_with_pixels_the_file_does_the_preprocessing",
+    "niny maps show": "test_maps_show.test_show_draws_any_image_by_a_weights_file",
+    "niny plan": "test_readme.test_the_experiment_that_the_readme_adds_ends_in_the_tables",
+    "niny predict": "test_inference.test_predict_prints_answers_and_draws_maps",
+    "niny status": "test_cli.test_train_then_status_then_evaluate",
+    "niny train": "test_readme.test_the_experiment_that_the_readme_adds_ends_in_the_tables",
+    "niny weights": "test_inference.test_weights_are_listed",
+    "PYTHONPATH=src python -m niny": "test_workers.test_two_workers_on_a_bare_machine_share_a_campaign",
+    "cp -r ELSEWHERE/results": "test_study.test_every_run_of_the_scale_has_a_record",  # records of another folder
+}
+PROGRAMS = ("make ", "dvc ", "niny ", "git ", "cp ", "PYTHONPATH=", "pip ", "python ", "source ")
+
+
+def commands() -> list[str]:
+    """The lines of README's plain blocks that start with a program, without what is said about them."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    lines = [line.partition("#")[0].strip() for language, text in blocks if not language for line in text.splitlines()]
+    assert any(line.startswith("dvc exp run") for line in lines), "the blocks of README.md are not found"
+    return [line for line in lines if line.startswith(PROGRAMS)]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_is_one_that_a_test_runs(line: str) -> None:
+    if line.startswith("make "):
+        assert line.split()[1] in MAKE
+        assert re.search(rf"^{line.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        return
+    test = next((RUN_BY[known] for known in RUN_BY if line.startswith(known)), None)
+    assert test, "name the test that runs it in RUN_BY"
+    module, name = test.split(".")
+    assert f"def {name}(" in (ROOT / "tests" / f"{module}.py").read_text(), f"{test} is gone"
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if "niny " in line])
+def test_every_niny_command_is_understood(line: str) -> None:
+    words = shlex.split(line.rpartition("niny ")[2])
+    options = make_parser().parse_args(words)
+    for what in ("scale", "experiment"):
+        names = set(getattr(load_params(ROOT), f"{what}s")) | set(added())
+        assert getattr(options, what, None) in {None, *names}
+
+
+@pytest.mark.parametrize("line", [line for line in commands() if line.startswith("dvc repro")])
+def test_every_stage_exists(line: str) -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    listed = plan(load_params(ROOT))
+    for stage, _, item in (word.partition("@") for word in line.split()[2:] if "@" in word):
+        assert item in listed[re.fullmatch(r"\$\{plan\.(\w+)\}", stages[stage]["foreach"])[1]]
+
+
+@pytest.mark.parametrize("page", ["README.md", "notebooks/README.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    paths = re.findall(r"\]\(([^)#:]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    assert paths
+    made = "results/demo/"  # is there after make study
+    missing = [p for p in paths if not ((ROOT / page).parent / p).exists() and made not in p]
+    assert missing == []
+
+
+def test_licences_are_those_of_the_package() -> None:
+    rows = dict(re.findall(r"^\| (`.*?) \|.*\| (.*?) \|$", README, re.MULTILINE))
+    listed = {name: licence for names, licence in rows.items() for name in re.findall(r"`([\w-]+)`", names)}
+    assert {name: listed.get(name) for name in ORIGINS} == {name: licence for name, (_, licence) in ORIGINS.items()}
+
+
+def test_what_make_study_ends_with_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, params = empty_project(tmp_path / "project"), study_params()
+    plant(root, params.run("demo", "cifar10-nin"), 0, 31.0)
+    (root / "results/demo/report.html").touch()
+    monkeypatch.chdir(root)
+    said = summary(params, "demo", root).splitlines()
+    assert f"\n{said[0]}\n" in README
+    assert f"\n{said[-1]}\n" in README
+
+
+def test_scales_are_those_of_the_study() -> None:
+    assert re.findall(r"^\| `(\w+)` \| .* \| .* \|$", README.partition("### With DVC")[0], re.MULTILINE) == [
+        *load_params(ROOT).scales
+    ]
+
+
+def block() -> str:
+    (found,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    return str(found)
+
+
+def added() -> list[str]:
+    return list(yaml.safe_load(block()))
+
+
+def test_the_experiment_that_the_readme_adds_ends_in_the_tables(project: Path) -> None:
+    (name,) = added()
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(re.sub(r"^experiments:.*\n", rf"\g<0>{block()}", text, flags=re.MULTILINE))
+    assert main(["plan"]) == 0
+    params = load_params(project)
+    assert {f"{scale}-{name}" for scale in params.experiments[name].scales} <= set(plan(params)["runs"])
+    assert main(["train", name, "--scale", "smoke", "--seeds", "0"]) == 0
+    (project / "results/benchmarks").mkdir(exist_ok=True)
+    errors = next(path for path in write_tables(params, "smoke", project) if path.name == "errors.csv")
+    (line,) = [line for line in errors.read_text().splitlines() if line.startswith(f"{name},")]
+    assert line.split(",")[1] == "1"
