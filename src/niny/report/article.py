@@ -15,9 +15,9 @@ from niny.evaluation.rules import Status
 from niny.evaluation.statistics import paired
 from niny.paper import TABLES, TEXT, Results, reported
 from niny.report.class_maps import class_maps
-from niny.report.explorer import load_explorer
+from niny.report.explorer import explorer_command, load_explorer
 from niny.report.figures import CURVES, errors_picture, figure_3_picture, network_picture
-from niny.report.parts import Article, Image, Section, Table, image, report_command, table
+from niny.report.parts import Article, Image, Section, Table, image, origin, report_command, table
 from niny.report.questions import answered, finding
 from niny.report.speed import speed_picture
 from niny.report.study import REFERENCE, Study, data_name, scale_kind, scale_label
@@ -240,9 +240,9 @@ def curves(study: Study) -> Section:
 
 def explore(study: Study) -> Section:
     """The class maps to be looked into, by pointer or keys."""
-    explorer = load_explorer(study)
+    explorer = load_explorer(study, origin(study, [REFERENCE]))
     if explorer is None:
-        command = f"dvc repro explorer@{study.scale.name}-{REFERENCE}"
+        command = explorer_command(study)
         missing = f"No explorer of the class maps has been made at this scale: run `{command}`, then make this page."
         return Section("explorer", "Explorer", (missing,))
     words = (

@@ -4,7 +4,7 @@ from niny.maps import nested
 from niny.maps.records import is_null
 from niny.report.drawing import Picture
 from niny.report.parts import Image, Section, Table, image, origin, table
-from niny.report.questions import NULLS, QUESTIONS, RULE, amount, questions_table, short
+from niny.report.questions import NULLS, QUESTIONS, RULE, amount, lacks_permuted, questions_table, short
 from niny.report.scores import scores_picture
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, listed
@@ -59,6 +59,8 @@ def scores_of_maps(study: Study) -> Table:
     count = len({score for name in scored(study) for score in study.result(name).maps if not is_null(score)})
     note = f"All {count} scores, by class, subset and kind of canvas: [tables/map-scores.csv](tables/map-scores.csv). "
     note += nested.RULE
+    if lacks_permuted(study, REFERENCE):
+        note += " The null of permuted labels has not been run."
     shown = shown.drop(columns=["Score", "95 % interval"])
     return table(study, "Questions to the class maps", shown, "map-questions", names, note)
 

@@ -19,6 +19,8 @@ class Explorer:
     payload: str
     images: int
     file: str
+    command: str
+    origin: str
 
     @property
     def module(self) -> str:
@@ -29,13 +31,17 @@ class Explorer:
         return (HERE / "explorer.css").read_text(encoding="utf-8")
 
 
-def load_explorer(study: Study) -> Explorer | None:
+def explorer_command(study: Study) -> str:
+    return f"dvc repro explorer@{study.scale.name}-{REFERENCE}"
+
+
+def load_explorer(study: Study, origin: str) -> Explorer | None:
     """What was made for the reference experiment, or None. Raises NinyError where its file is damaged."""
     file = f"explorer/{REFERENCE}.json"
     if not (study.folder / file).is_file():
         return None
     payload = read_payload(study.folder / file)
-    return Explorer(embedded(payload), len(payload["images"]), file)
+    return Explorer(embedded(payload), len(payload["images"]), file, explorer_command(study), origin)
 
 
 def read_payload(path: Path) -> dict[str, Any]:

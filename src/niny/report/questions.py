@@ -212,10 +212,14 @@ def nulls_at(study: Study, experiment: str, score: str) -> dict[str, Score]:
 
 
 def nulls_told(study: Study, experiment: str, score: str) -> str:
-    """The nulls of a score as tables say them; that of permuted labels is named where it has not been run."""
-    told = [f"{short(null)} {number(of.value)}" for null, of in nulls_at(study, experiment, score).items()]
+    """The nulls of a score as tables say them."""
+    return ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls_at(study, experiment, score).items())
+
+
+def lacks_permuted(study: Study, experiment: str) -> bool:
+    """Whether the null of permuted labels is missing, because that network has not been run."""
     twin = permuted_twin(study, experiment)
-    return ", ".join(told + ["permuted labels not run"] * bool(twin and not study.result(twin).maps))
+    return twin is not None and not study.result(twin).maps
 
 
 def permuted_twin(study: Study, experiment: str) -> str | None:

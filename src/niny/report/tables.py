@@ -17,7 +17,7 @@ from niny.evaluation.statistics import paired, wilson
 from niny.files import write_json, write_text
 from niny.maps.records import is_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
-from niny.report.questions import nulls_told, questions_table
+from niny.report.questions import lacks_permuted, nulls_told, questions_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.study import REFERENCE, Study, load_study
 from niny.report.words import NONE, between, distinct, duration, number, printed, through
@@ -198,7 +198,8 @@ def _score(study: Study, experiment: str, name: str) -> str:
         return "not measured"
     several = "" if len(score.seeds) > 1 else ", one run"
     text = number(score.value) + (f" ({through(score.interval)}{several})" if score.interval else several)
-    told = nulls_told(study, experiment, name)
+    missing = "permuted labels not run" if lacks_permuted(study, experiment) else ""
+    told = ", ".join(filter(None, (nulls_told(study, experiment, name), missing)))
     return f"{text}; nulls: {told}" if told else text
 
 
