@@ -9,6 +9,7 @@ from niny.config import Params, load_params
 from niny.data import fetch
 
 ROOT = Path(__file__).parents[1]
+pytest_plugins = ["reliability"]
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ of params.yaml alone; text between backticks is set as code.
 """
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import get_args
 
 import pandas as pd
@@ -14,6 +13,7 @@ from niny.evaluation.rules import Status
 from niny.paper import TABLES, TEXT, Results
 from niny.report.drawing import Picture
 from niny.report.figures import errors_picture, figure_3_picture, network_picture
+from niny.report.parts import Article, Image, Section, Table
 from niny.report.speed import speed_picture
 from niny.report.study import Study, data_name, scale_label
 from niny.report.tables import (
@@ -34,48 +34,7 @@ from niny.report.tables import (
     table_name,
     training_flops,
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its title and the command and file behind it; a second line in a cell is set small."""
-
-    title: str
-    frame: pd.DataFrame
-    file: str
-    command: str
-    origin: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Image:
-    """A figure of the folder figures/, or its absence, and the command that makes it."""
-
-    picture: Picture
-    file: str
-    command: str
-    origin: str
-
-
-@dataclass(frozen=True)
-class Section:
-    id: str
-    title: str
-    words: tuple[str, ...]
-    items: tuple[Table | Image, ...] = ()
-
-
-@dataclass(frozen=True)
-class Article:
-    """`facts` are pairs of a number and what it counts, shown large at the top."""
-
-    title: str
-    label: str
-    evidence: bool
-    banner: str
-    facts: tuple[tuple[str, str], ...]
-    sections: tuple[Section, ...]
+from niny.report.trust import trust
 
 
 def write_article(study: Study) -> Article:
@@ -88,6 +47,7 @@ def write_article(study: Study) -> Article:
         class_maps(study),
         left_open(study),
         cost(study),
+        trust(study),
         not_run(study),
         again(study),
     )

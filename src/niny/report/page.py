@@ -13,7 +13,8 @@ from markupsafe import Markup, escape
 
 from niny.config import Params
 from niny.files import write_text
-from niny.report.article import Article, Image, Table, write_article
+from niny.report.article import write_article
+from niny.report.parts import Article, Image, Table
 from niny.report.study import load_study
 from niny.report.tables import NONE
 
@@ -44,9 +45,11 @@ NUMBERS = {
     "Time",
     "Training time",
     "Images/s",
+    "How many",
+    "Took",
 }
 CODES = {"Experiment", "Command", "Runs", "Score", "Not run"}
-PROSE = {"Claim", "The paper says", "Chosen here", "Effect of choosing otherwise"}
+PROSE = {"Claim", "What was tried", "Outcome", "The paper says", "Chosen here", "Effect of choosing otherwise"}
 WORDS = ("not run", "no number yet", "one run", "not rerun", "collapsed", "not measured", "no experiment", NONE)
 
 
