@@ -125,8 +125,8 @@ class Preprocessor:
         learnt = {"mean": self.mean, "whitening": self.whitening, "eigenvalues": self.eigenvalues}
         arrays: dict[str, Any] = {name: array for name, array in learnt.items() if array is not None}
         with replacing(path) as part, part.open("wb") as file:
-            about = {"name": path.stem, "spec": json.dumps(asdict(self.spec))}
-            np.savez(file, **{key: np.array(text) for key, text in about.items()}, shape=np.array(self.shape), **arrays)
+            spec = np.array(json.dumps(asdict(self.spec)))
+            np.savez(file, name=np.array(path.stem), spec=spec, shape=np.array(self.shape), **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Preprocessor":
