@@ -4,6 +4,7 @@ Files are turned as their EXIF says; grey, palette, CMYK and 16-bit images becom
 white; of an animation the first frame is taken. Only formats that Pillow decodes by itself are opened.
 """
 
+import math
 import struct
 import warnings
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ from torch import Tensor
 
 from niny.errors import NinyError
 
+MOST_BYTES = 5 << 26  # that decoding a file may take, beside what torch and a network do, to stay below a gigabyte
+MANY_PIXELS = 1 << 24  # above which an image is averaged down at once, still to more than any network reads
+STRIP = 256  # rows
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "ICO", "TGA")  # none runs a program
 
 
@@ -39,17 +43,49 @@ def read_image(path: Path) -> Photo:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             Image.init()
             with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as opened:
+                _check_pixels(opened, path)
+                _decode_smaller(opened)
                 frames = getattr(opened, "n_frames", 1)
-                image = to_rgb(ImageOps.exif_transpose(opened))
+                opened.load()
+                _check_pixels(opened, path)  # an ICO file's header may tell another size than the image in it
+                image = ImageOps.exif_transpose(_reduced(opened))
     except UnidentifiedImageError:
         raise NinyError(f"{path} is no image that can be read here; PNG, JPEG and WebP can") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise NinyError(f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: shrink it first") from None
+        raise NinyError(f"{path} has more than {MOST_BYTES // 8:,} pixels: shrink it first") from None
     except OSError as error:
         raise NinyError(f"cannot read {path}: {error.strerror or 'the image is damaged or cut short'}") from None
     except (ValueError, SyntaxError, EOFError, struct.error, MemoryError, IndexError, KeyError, TypeError) as error:
         raise NinyError(f"cannot read {path}: {' '.join(str(error).split()) or 'it is damaged':.100}") from None
     return Photo(image, str(path), f"first of {frames} frames" if frames > 1 else None)
+
+
+def _check_pixels(image: Image.Image, path: Path) -> None:
+    """Measured: decoders of WebP and AVIF keep several copies, and of progressive JPEG all coefficients."""
+    each = 16 if image.format in ("WEBP", "AVIF") else 12 if image.mode == "CMYK" else 8
+    if image.width * image.height * each > MOST_BYTES:
+        raise NinyError(f"{path} has more than {MOST_BYTES // each:,} pixels: shrink it first")
+
+
+def _decode_smaller(image: Image.Image) -> None:
+    """JPEG is averaged down as it is decoded, where it is large; other formats know no such way."""
+    factor = _factor(image)
+    image.draft(image.mode, (image.width // factor, image.height // factor))
+
+
+def _factor(image: Image.Image) -> int:
+    return max(1, math.ceil(math.sqrt(image.width * image.height / MANY_PIXELS)))
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """The image as RGB; a large one averaged down, strip by strip, so that no second one of its size is made."""
+    factor = _factor(image)
+    small = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    for top in range(0, image.height, STRIP * factor):
+        strip = to_rgb(image.crop((0, top, image.width, min(top + STRIP * factor, image.height))))
+        small.paste(strip.reduce(factor) if factor > 1 else strip, (0, top // factor))
+    small.info["exif"] = image.getexif().tobytes()  # which may say how to turn it
+    return small
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
