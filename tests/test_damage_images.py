@@ -25,10 +25,11 @@ from niny.models.weights import save_weights
 
 PEAK = 1_000_000_000  # bytes that niny predict may take, torch and the network included
 PREDICT = """
-import resource, sys
+import sys
 from niny.cli import main
 code = main(["predict", "--json", *sys.argv[1:]])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, file=sys.stderr)
+# not getrusage, whose peak is that of the process that started this one, where that is larger
+print(*(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr)
 raise SystemExit(code)
 """
 

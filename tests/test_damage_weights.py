@@ -34,7 +34,7 @@ from niny.models.weights import LARGEST, save_weights
 PEAK = 1 << 30  # bytes that a reader may take, torch itself included
 
 READ = """
-import resource, sys
+import sys
 from pathlib import Path
 from niny.errors import NinyError
 from niny.models.loading import read_cifar
@@ -45,7 +45,7 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
         print(path.name, "READ")
     except NinyError as error:
         print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(*(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from niny.errors import NinyError
 
 PLAIN = {  # the only spellings of a kind of scalar, and what is said of others
-    "int": (re.compile(r"[-+]?(0|[1-9][0-9]*)"), "expected a decimal number without leading zeros, _ and :"),
+    "int": (re.compile(r"[-+]?(0|[1-9][0-9]{0,99})"), "expected a decimal number without leading zeros, _ and :"),
     "float": (re.compile(r"[-+]?([0-9]*\.?[0-9]+|[0-9]+\.)([eE][-+]?[0-9]+)?"), "expected a plain decimal number"),
     "bool": (re.compile(r"true|false"), "expected true or false (a text stands in quotes)"),
     "null": (re.compile(r"null|~"), "expected a value"),

@@ -10,6 +10,7 @@ from niny.config import Params, Scale
 from niny.errors import NinyError
 from niny.files import write_text
 from niny.paper import reported
+from niny.report.markdown import code, plain
 from niny.report.study import Study, load_study, scale_label
 from niny.report.tables import NONE, count, ours, spread, verdict
 
@@ -67,7 +68,7 @@ def study_text(study: Study, prefix: str) -> str:
 
 def caption(scale: Scale) -> str:
     warning = "" if scale.evidence else " Too short to test the paper: its numbers stand beside ours and judge nothing."
-    title = scale.title[0].upper() + scale.title[1:]
+    title = plain(scale.title[:1].upper() + scale.title[1:])
     return f"{title}.{warning}"
 
 
@@ -81,7 +82,7 @@ def lines(study: Study) -> Sequence[str]:
 def row(study: Study, experiment: str) -> tuple[str, str, str, str, str, str]:
     paper = reported().get(experiment)
     return (
-        f"`{experiment}`",
+        code(experiment),
         NONE if paper is None else f"{paper:.2f}",
         ours(study, experiment),
         count(study, experiment),
