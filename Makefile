@@ -1,10 +1,11 @@
 # make study: the whole study at demo scale, from nothing to a report.   make test: every check, from nothing.
+# make torture: the tests that try to break the study in their long forms (hours); results/reliability.json keeps what they found.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
-.PHONY: study test lab clean
+.PHONY: study test torture lab clean
 .DELETE_ON_ERROR:
 
 study: $(BIN)/.installed
@@ -17,6 +18,9 @@ test: $(BIN)/.installed
 	ruff format --check
 	mypy
 	pytest
+
+torture: $(BIN)/.installed
+	pytest -m torture
 
 # jupyter/ opens the start page, rendered; our own kernel comes before any other that is called python3
 lab: $(BIN)/.installed

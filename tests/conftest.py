@@ -11,6 +11,7 @@ from niny.config import Params, load_params
 from niny.data import fetch
 
 ROOT = Path(__file__).parents[1]
+pytest_plugins = ["reliability"]
 SCALE = "smoke"
 STUDY = (f"report@{SCALE}", f"metrics@{SCALE}")  # what `make study` asks DVC for, at the scale of the tests
 # one thread: slivers of networks gain nothing from more, and lose much where another program wants the other core

@@ -11,8 +11,9 @@ import pytest
 from conftest import ROOT
 
 from niny.cli import plan_text
-from niny.config import Params, load_params, load_yaml, parse_params, project_root
+from niny.config import Params, load_params, parse_params, project_root
 from niny.errors import NinyError
+from niny.strict_yaml import load_yaml
 
 
 @pytest.fixture

@@ -150,6 +150,15 @@ def test_other_images_or_settings_are_fitted_anew(dataset: Dataset, tmp_path: Pa
     assert len(list((tmp_path / "small").iterdir())) == 4
 
 
+def test_the_fit_of_other_settings_under_the_right_name_is_not_used(dataset: Dataset, tmp_path: Path) -> None:
+    good = fitted(dataset, ZCA, tmp_path)
+    (path,) = (tmp_path / "small").iterdir()
+    fitted(dataset, DataSpec("small", 2, 3, 8, "gcn_zca", zca_bias=0.2), tmp_path)
+    (other,) = set((tmp_path / "small").iterdir()) - {path}
+    other.replace(path)
+    assert np.array_equal(fitted(dataset, ZCA, tmp_path).whitening, good.whitening)
+
+
 @pytest.mark.parametrize("damage", ["truncate", "flip", "replace"])
 def test_a_damaged_fit_is_repeated(damage: str, dataset: Dataset, tmp_path: Path) -> None:
     good = fitted(dataset, ZCA, tmp_path)

@@ -7,13 +7,18 @@ import os
 import pickle
 import tarfile
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
+import torchvision
 from numpy.typing import NDArray
 
 from niny.data import digests, fetch, load, load_tiny_imagenet_val, sources, verify
+from niny.data.archives import unpickle
 from niny.errors import NinyError
 
 CIFAR10 = tuple(digests.FILES["cifar10"])
@@ -215,7 +220,7 @@ def test_arrays_pickled_by_python_2_are_read() -> None:
         b"(K\x01K\x02K\x03\x86cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xff"
         b"J\xff\xff\xff\xffK\x00tb\x89U\x06ABC\xfe\xff\x00tbs."
     )
-    assert sources._unpickle(pickled)["data"].tolist() == [[65, 66, 67], [254, 255, 0]]
+    assert unpickle(pickled)["data"].tolist() == [[65, 66, 67], [254, 255, 0]]
 
 
 def test_a_pickle_that_would_run_code_is_refused(cifar: dict[str, bytes], local: Path, store: Path) -> None:
@@ -230,27 +235,39 @@ def test_a_pickle_that_would_run_code_is_refused(cifar: dict[str, bytes], local:
 
 
 def test_the_official_host_is_asked_through_torchvision(
-    cifar: dict[str, bytes], images: NDArray[np.uint8], store: Path, monkeypatch: pytest.MonkeyPatch
+    cifar: dict[str, bytes], images: NDArray[np.uint8], store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def download(root: Path, download: bool) -> None:
-        assert download
-        print("progress that must not reach the terminal")
-        for i, file in enumerate(CIFAR10):
-            put(root / "cifar-10-batches-py", {Path(file).stem: python_batch(images[i], labels=[i, i])})
-
-    monkeypatch.setattr("torchvision.datasets.CIFAR10", download)
-    fetch("cifar10", store, ["official"], say=lambda _: None)
+    batches = {Path(file).stem: python_batch(images[i], labels=[i, i]) for i, file in enumerate(CIFAR10)}
+    archive = tarred({f"cifar-10-batches-py/{name}": data for name, data in batches.items()})
+    (tmp_path / "served.tar.gz").write_bytes(archive)
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as host:
+        Thread(target=host.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{host.server_port}/served.tar.gz"
+        monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", address)
+        with pytest.raises(NinyError, match=r"cifar-10-python\.tar\.gz cannot be had"):  # not the official digest
+            fetch("cifar10", store, ["official"], say=lambda _: None)
+        assert not held(store / "cifar10")
+        monkeypatch.setattr(torchvision.datasets.CIFAR10, "tgz_md5", hashlib.md5(archive).hexdigest())
+        fetch("cifar10", store, ["official"], say=lambda _: None)
+        host.shutdown()
     assert held(store / "cifar10") == cifar
+
+
+def tarred(content: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, data in content.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
 
 
 def fake_npm(folder: Path, content: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """An `npm` that packs a tarball of `content`, below the folder package/ as npm does."""
-    folder.mkdir()
-    with tarfile.open(folder / "made.tgz", "w:gz") as archive:
-        for file, data in content.items():
-            entry = tarfile.TarInfo(f"package/{file}")
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
+    folder.mkdir(exist_ok=True)
+    (folder / "made.tgz").write_bytes(tarred({f"package/{file}": data for file, data in content.items()}))
     script = folder / "npm"
     script.write_text(f'#!/bin/sh\ncp "{folder}/made.tgz" made.tgz && echo made.tgz\n')
     script.chmod(0o755)

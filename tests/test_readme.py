@@ -16,7 +16,12 @@ from niny.data.sets import ORIGINS
 from niny.report import summary, write_tables
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-MAKE = {"study": "the fixture `clone`, at smoke scale", "test": "running this test", "lab": "test_lab"}
+MAKE = {
+    "study": "the fixture `clone`, at smoke scale",
+    "test": "running this test",
+    "torture": "by hand: test_reliability asks for its records",
+    "lab": "test_lab",
+}
 # Which test runs the command, or the same with the study's smallest scale or a file of the test's own in its place.
 RUN_BY = {
     "dvc repro report@demo": "test_study.test_a_second_run_has_nothing_to_do",

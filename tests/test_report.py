@@ -290,7 +290,7 @@ def test_each_table_and_figure_names_command_folder_and_commit(root: Path) -> No
     plant_all(root, "full", ERRORS[:2], "cifar10-nin-fc")
     text = write_all(root, "full")["README.md"].decode()
     origins = re.findall(r"<sub>(.*)</sub>", text)
-    assert all(re.match(r"Made by `(dvc repro \S+@full|niny bench)`", origin) for origin in origins)
+    assert all(re.match(r"Made by `(dvc repro \S+@full|niny bench|make torture)`", origin) for origin in origins)
     table_5 = next(origin for origin in origins if "table-5" in origin)
     assert table_5.endswith("3 runs in `runs/cifar10-nin`, `runs/cifar10-nin-fc`, commit 0123456789.")
     assert len(origins) > 15

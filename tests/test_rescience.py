@@ -1,5 +1,6 @@
 """article.md and metadata.yaml: the community's sections and fields, in any state of the records, from them alone."""
 
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def tables(text: str) -> dict[str, pd.DataFrame]:
 
 def plain(cell: str) -> str:
     """A cell without what only Markdown has."""
-    return re.sub(r"\[([^\]]+)\]\(runs/[^)]*\)", r"runs/\1", cell).strip("`| ").replace("`", "")
+    shown = re.sub(r"(?<!\\)\[([^\]]+)\]\(runs/[^)]*\)", r"runs/\1", cell).strip("`| ").replace("`", "")
+    return html.unescape(re.sub(r"\\(\W|_)", r"\1", shown))
 
 
 SAME = ("table-1", "table-5", "section-4-2", "section-4-6", "reproduce", "data", "recipes")  # as their files have them
@@ -97,10 +99,10 @@ def test_each_claim_is_told_with_its_verdict_under_its_place_in_the_paper(root: 
     text = article(root)
     table_1 = text[text.index("### Table 1") : text.index("### Section 4.2")]
     assert (
-        "- **table1-nin**: NIN with dropout errs on 10.41 % of the CIFAR-10 test images. *supported*: "
+        "- `table1-nin`: NIN with dropout errs on 10.41 % of the CIFAR-10 test images. Verdict: supported; "
         "paper 10.41; ours 10.40, n = 5; 95 % interval 9.92 to 10.88. 10.41 lies inside" in table_1
     )
-    assert "*not run*" in text[text.index("### Table 2") :]
+    assert "Verdict: not run" in text[text.index("### Table 2") :]
 
 
 @pytest.mark.parametrize("scale", ["full", "trial", "smoke", "demo"])

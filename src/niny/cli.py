@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -239,7 +239,16 @@ def clean_notebooks(options: argparse.Namespace) -> None:
 def run_notebook(options: argparse.Namespace) -> None:
     from niny.notebooks import execute, parse_parameters
 
-    execute(options.source, options.target, parse_parameters(options.parameters, options.source))
+    values = parse_parameters(options.parameters, options.source)
+    check_names(values, load_params())  # before a kernel starts
+    execute(options.source, options.target, values)
+
+
+def check_names(values: Mapping[str, object], params: Params) -> None:
+    """What a notebook is to look up in params.yaml must be there."""
+    known = {"scale": params.scales, "experiment": params.experiments, "dataset": params.datasets}
+    for name in known.keys() & values.keys():
+        pick(known[name], str(values[name]), name)
 
 
 def time_notebooks(_: argparse.Namespace) -> None:
@@ -419,6 +428,7 @@ def write_plan(_: argparse.Namespace) -> None:
 
 def plan_text(root: Path, params: Params) -> str:
     """plan.json: what dvc.yaml lays its stages out by, and params.yaml as JSON for machines without PyYAML."""
-    from niny.config import PARAMS, load_yaml
+    from niny.config import PARAMS
+    from niny.strict_yaml import load_yaml
 
     return json.dumps({"plan": plan(params), "params": load_yaml(root / PARAMS)}, indent=1) + "\n"

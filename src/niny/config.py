@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from niny.errors import NinyError
+from niny.strict_yaml import load_yaml
 
 T = TypeVar("T")
 
@@ -38,6 +40,18 @@ POSITIVE = {
     "width",
 }
 
+MOST = {  # what no study asks for: it would fill memory, or never end; LARGEST for all that is not listed
+    "channels": 16,
+    "classes": 1000,
+    "holdout": 60_000,
+    "lr": 100,
+    "root_seed": 2**63 - 1,
+    "seeds": 1000,
+    "size": 1024,
+    "width": 16,
+}
+LARGEST = 1_000_000
+FILE_NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,79}")
 FRACTIONS = frozenset({"dropout", "label_smoothing", "momentum"})
 
 
@@ -212,28 +226,18 @@ def load_params(root: Path | None = None) -> Params:
     try:
         import yaml  # noqa: F401  (only to know whether it is there)
     except ImportError:
-        return parse_params(json.loads((folder / PLAN).read_text())["params"], PLAN)
+        return parse_params(_read_plan(folder / PLAN).get("params"), PLAN)
     return parse_params(load_yaml(folder / PARAMS), PARAMS)
 
 
-def load_yaml(path: Path) -> Any:
-    """YAML, refusing doubled keys (PyYAML silently keeps the last one)."""
-    import yaml
-
-    class UniqueKeys(yaml.SafeLoader):
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            doubled = {str(key) for key in keys if keys.count(key) > 1}
-            if doubled:
-                raise NinyError(f"{path.name}, line {node.start_mark.line + 1}: key {', '.join(doubled)} stands twice")
-            return super().construct_mapping(node, deep)
-
+def _read_plan(path: Path) -> dict[str, Any]:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise NinyError(f"cannot read {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise NinyError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, RecursionError) as error:
+        raise NinyError(f"{path.name} is damaged ({error}): run niny plan") from None
+    return content if isinstance(content, dict) else {}
 
 
 def parse_params(raw: Any, where: str) -> Params:
@@ -241,8 +245,10 @@ def parse_params(raw: Any, where: str) -> Params:
     sections = {"root_seed", "datasets", "recipes", "experiments", "scales"}
     _expect_mapping(raw, where)
     _expect_names(set(raw), sections, sections, where)
+    root_seed = _value(raw["root_seed"], int, f"{where}: root_seed")
+    _expect_size(root_seed, MOST["root_seed"], f"{where}: root_seed")
     params = Params(
-        _value(raw["root_seed"], int, f"{where}: root_seed"),
+        root_seed,
         _entries(DataSpec, raw["datasets"], f"{where}: datasets"),
         _entries(Recipe, raw["recipes"], f"{where}: recipes"),
         _entries(Experiment, raw["experiments"], f"{where}: experiments"),
@@ -278,6 +284,11 @@ def _check_recipe(recipe: Recipe, where: str) -> None:
 
 def _entries(kind: type[T], raw: Any, where: str) -> dict[str, T]:
     _expect_mapping(raw, where)
+    for name in raw:
+        if not FILE_NAME.fullmatch(name):
+            raise NinyError(
+                f"{where}: {name!r:.60} names folders too: expected no slash, control character or first dot"
+            )
     return {name: read(kind, entry, f"{where}.{name}", name=name) for name, entry in raw.items()}
 
 
@@ -292,6 +303,8 @@ def read(kind: type[T], raw: Any, where: str, **given: Any) -> T:
     values = {name: _value(value, hints[name], f"{where}.{name}") for name, value in raw.items()}
     if zero := sorted(name for name in POSITIVE & set(values) if values[name] == 0):
         raise NinyError(f"{where}.{zero[0]}: must be greater than 0")
+    for name, value in values.items():
+        _expect_size(value, MOST.get(name, LARGEST), f"{where}.{name}")
     if high := sorted(name for name in FRACTIONS & set(values) if values[name] >= 1):
         raise NinyError(f"{where}.{high[0]}: must be less than 1")
     return kind(**given, **values)
@@ -299,7 +312,15 @@ def read(kind: type[T], raw: Any, where: str, **given: Any) -> T:
 
 def _expect_mapping(raw: Any, where: str) -> None:
     if not isinstance(raw, dict) or not all(isinstance(key, str) for key in raw):
-        raise NinyError(f"{where}: expected names with values, got {raw!r:.60}")
+        raise NinyError(f"{where}: expected names with values, got {_short(raw)}")
+
+
+def _expect_size(value: Any, most: float, where: str) -> None:
+    if isinstance(value, tuple):
+        for item in value:
+            _expect_size(item, most, where)
+    elif isinstance(value, (int, float)) and value > most:
+        raise NinyError(f"{where}: must be at most {most:,}, got {value:.3g}")
 
 
 def _expect_names(names: set[str], known: set[str], required: set[str], where: str) -> None:
@@ -315,25 +336,31 @@ def _value(raw: Any, hint: Any, where: str) -> Any:
     if origin is Literal:
         if raw in arguments and isinstance(raw, str):
             return raw
-        raise NinyError(f"{where}: expected one of {', '.join(map(str, arguments))}, got {raw!r}")
+        raise NinyError(f"{where}: expected one of {', '.join(map(str, arguments))}, got {_short(raw)}")
     if origin in (types.UnionType, typing.Union):
         return None if raw is None else _value(raw, arguments[0], where)
     if origin is tuple:
         return _tuple(raw, arguments, where)
-    if hint is float and type(raw) is int:
+    if hint is float and type(raw) is int and abs(raw) <= LARGEST:
         return float(raw)
     if type(raw) is not hint or (hint is float and not math.isfinite(raw)):
-        raise NinyError(f"{where}: expected {hint.__name__}, got {raw!r} ({type(raw).__name__})")
+        raise NinyError(f"{where}: expected {hint.__name__}, got {_short(raw)} ({type(raw).__name__})")
     if hint in (int, float) and raw < 0:
-        raise NinyError(f"{where}: must not be negative, got {raw!r}")
+        raise NinyError(f"{where}: must not be negative, got {_short(raw)}")
     return raw
+
+
+def _short(raw: Any) -> str:
+    if type(raw) is int and abs(raw) > 10**30:  # Python refuses to write the longest
+        return "a huge number"
+    return f"{raw!r:.60}"
 
 
 def _tuple(raw: Any, arguments: tuple[Any, ...], where: str) -> tuple[Any, ...]:
     repeated = arguments[-1] is Ellipsis
     if not isinstance(raw, (list, tuple)) or not raw or (not repeated and len(raw) != len(arguments)):
         count = "a list" if repeated else f"a list of {len(arguments)}"
-        raise NinyError(f"{where}: expected {count}, got {raw!r}")
+        raise NinyError(f"{where}: expected {count}, got {_short(raw)}")
     kinds = [arguments[0]] * len(raw) if repeated else arguments
     return tuple(_value(item, kind, f"{where}[{i}]") for i, (item, kind) in enumerate(zip(raw, kinds, strict=True)))
 

@@ -5,6 +5,7 @@ white; of an animation the first frame is taken. Only formats that Pillow decode
 """
 
 import io
+import math
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,9 @@ from torch import Tensor
 
 from niny.errors import NinyError
 
+MOST_BYTES = 5 << 26  # that decoding a file may take, beside what torch and a network do, to stay below a gigabyte
+MANY_PIXELS = 1 << 24  # above which an image is averaged down at once, still to more than any network reads
+STRIP = 256  # rows
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM", "ICO", "TGA")  # none runs a program
 
 
@@ -55,7 +59,11 @@ def first_frame(image: Image.Image, name: str) -> Photo:
     frames = getattr(image, "n_frames", 1)
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # of PPM Pillow makes 0..65535
         raise ValueError("pixels of 32 bits have no agreed range; save the image with 8 or 16 bits")
-    rgb = to_rgb(ImageOps.exif_transpose(image))
+    _check_pixels(image, name)
+    _decode_smaller(image)
+    image.load()
+    _check_pixels(image, name)  # an ICO file's header may tell another size than the image in it
+    rgb = ImageOps.exif_transpose(_reduced(image))
     place = f"number {image.tell() + 1}" if image.tell() else "first"
     return Photo(rgb, name, f"{place} of {frames} frames" if frames > 1 else None)
 
@@ -71,11 +79,39 @@ def complaints(name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         raise NinyError(f"{name} is no image that can be read here; PNG, JPEG and WebP can") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise NinyError(f"{name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: shrink it first") from None
+        raise NinyError(f"{name} has more than {MOST_BYTES // 8:,} pixels: shrink it first") from None
     except OSError as error:
         raise NinyError(f"cannot read {name}: {error.strerror or 'the image is damaged or cut short'}") from None
     except (ValueError, SyntaxError, EOFError, struct.error, MemoryError, IndexError, KeyError, TypeError) as error:
         raise NinyError(f"cannot read {name}: {' '.join(str(error).split()) or 'it is damaged':.100}") from None
+
+
+def _check_pixels(image: Image.Image, name: str) -> None:
+    """Measured: decoders of WebP and AVIF keep several copies, and of progressive JPEG all coefficients."""
+    each = 16 if image.format in ("WEBP", "AVIF") else 12 if image.mode == "CMYK" else 8
+    if image.width * image.height * each > MOST_BYTES:
+        raise NinyError(f"{name} has more than {MOST_BYTES // each:,} pixels: shrink it first")
+
+
+def _decode_smaller(image: Image.Image) -> None:
+    """JPEG is averaged down as it is decoded, where it is large; other formats know no such way."""
+    factor = _factor(image)
+    image.draft(image.mode, (image.width // factor, image.height // factor))
+
+
+def _factor(image: Image.Image) -> int:
+    return max(1, math.ceil(math.sqrt(image.width * image.height / MANY_PIXELS)))
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """The image as RGB; a large one averaged down, strip by strip, so that no second one of its size is made."""
+    factor = _factor(image)
+    small = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    for top in range(0, image.height, STRIP * factor):
+        strip = to_rgb(image.crop((0, top, image.width, min(top + STRIP * factor, image.height))))
+        small.paste(strip.reduce(factor) if factor > 1 else strip, (0, top // factor))
+    small.info["exif"] = image.getexif().tobytes()  # which may say how to turn it
+    return small
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ addresses, progress), so that the same code on the same machine gives the same b
 import ast
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -40,6 +41,10 @@ INLINE = "module://matplotlib_inline.backend_inline"
 PACKAGES = Path(__file__).parents[1]  # where this niny is imported from
 # The order is that in which a text from the command line is tried: `int | None` must see None before it sees an int.
 KINDS = {"None": NoneType, "bool": bool, "int": int, "float": float, "list": list, "str": str}
+NUMBER = {
+    "int": re.compile(r"[-+]?(0|[1-9][0-9]{0,17})"),
+    "float": re.compile(r"[-+]?([0-9]{0,30}\.?[0-9]{1,30}|[0-9]{1,30}\.)([eE][-+]?[0-9]{1,2})?"),
+}
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 WIDGET = "application/vnd.jupyter.widget-view+json"  # names a model by a random id, which dies with its kernel
 ERROR_MARKER = "papermill-error-cell-tag"  # on the banners that papermill puts into a failed copy
@@ -173,6 +178,8 @@ def _fitted(value: object, kinds: Sequence[str]) -> object:
     for kind in kinds:
         if type(value) is list and kind.startswith("list["):
             return [_fitted(item, [kind[5:-1]]) for item in value]
+        if type(value) is float and not math.isfinite(value):
+            continue
         if type(value) is KINDS[_base(kind)]:  # not isinstance: a bool is no int here
             return value
         if kind == "float" and type(value) is int:
@@ -193,6 +200,8 @@ def parse_parameters(texts: Sequence[str], source: Path) -> dict[str, object]:
         try:
             if not equals:
                 raise ValueError(f"expected name=value, got {text!r}")
+            if name in values:
+                raise ValueError("it is given twice")
             values[name] = _parsed(value, _known(name, declared).kinds)
         except ValueError as error:
             problems.append(str(error) if not equals or name not in declared else f"parameter {name!r}: {error}")
@@ -220,6 +229,8 @@ def _parsed_as(text: str, kind: str) -> object:
         case "str":
             return text
         case number:
+            if not NUMBER[number].fullmatch(text):  # int() takes 007, 1_000 and digits of all scripts, float() nan
+                raise ValueError(text)
             return KINDS[number](text)
 
 

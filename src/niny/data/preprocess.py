@@ -121,18 +121,21 @@ class Preprocessor:
         return torch.from_numpy(rows if self.whitening is None else rows @ self.whitening).view(chunk.shape)
 
     def save(self, path: Path) -> None:
-        """Write an .npz file that `load` reads back."""
+        """Write an .npz file that `load` reads back, as long as it keeps its name."""
         learnt = {"mean": self.mean, "whitening": self.whitening, "eigenvalues": self.eigenvalues}
         arrays: dict[str, Any] = {name: array for name, array in learnt.items() if array is not None}
         with replacing(path) as part, part.open("wb") as file:
-            np.savez(file, spec=np.array(json.dumps(asdict(self.spec))), shape=np.array(self.shape), **arrays)
+            spec = np.array(json.dumps(asdict(self.spec)))
+            np.savez(file, name=np.array(path.stem), spec=spec, shape=np.array(self.shape), **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Preprocessor":
-        """Read what `save` wrote. Raises NinyError for a file that is no such thing or is damaged."""
+        """Read what `save` wrote. Raises NinyError for a file that is damaged, no such thing, or another renamed."""
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 stored = {name: file[name] for name in file.files}
+            if str(stored.pop("name")) != path.stem:
+                raise ValueError("it was written under another name")
             spec = DataSpec(**json.loads(str(stored.pop("spec"))))
             c, h, w = (int(n) for n in stored.pop("shape"))
             return cls(spec, (c, h, w), **stored)

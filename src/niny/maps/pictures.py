@@ -226,7 +226,10 @@ def _explain(figure: "Figure", title: str, signed: bool) -> None:
 def save_picture(figure: "Figure", path: Path, dpi: int = 160) -> None:
     """Write a figure as PNG (or SVG or PDF, by the name's end), without dates or versions in the file."""
     import matplotlib as mpl
+    from matplotlib.text import Text
 
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a $ in a name is no formula
     kind = path.suffix.removeprefix(".") or "png"
     blank = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with mpl.rc_context({"svg.hashsalt": "niny"}), replacing(path) as part:

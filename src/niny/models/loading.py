@@ -10,8 +10,8 @@ tensor of the network must then be in the file with its shape.
 """
 
 import re
-import struct
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -26,14 +26,10 @@ from niny.models.mxnet import read_params
 from niny.models.network import Network
 from niny.models.nin import CIFAR, Options, build_nin
 from niny.models.variants import LAYER_NAMES, VARIANTS, variant_of
-from niny.models.weights import load_weights
+from niny.models.weights import LARGEST, load_weights
 
 State = Mapping[str, Tensor]
-# what torch.load was seen to raise over damaged files
-UNREADABLE = (
-    *(RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError),
-    *(AssertionError, struct.error, MemoryError, OverflowError),
-)
+MOST_CLASSES = 1000
 
 
 def read_raw(path: Path) -> dict[str, Tensor]:
@@ -63,6 +59,8 @@ def fill(net: nn.Module, state: State, path: Path) -> None:
         if state[key].numel() != value.numel() or (value.dim() > 1 and state[key].shape != value.shape):
             found, expected = tuple(state[key].shape), tuple(value.shape)
             raise NinyError(f"{path} does not fit the network: {key} has shape {found}, not {expected}")
+        if not torch.isfinite(state[key]).all():
+            raise NinyError(f"{path} holds no trained network: numbers of {key} are not finite")
     if extra := sorted(set(state) - set(wanted)):
         raise NinyError(f"{path} does not fit the network: {extra[0]} belongs to no layer of it")
     with torch.no_grad():
@@ -82,6 +80,8 @@ def read_cifar(path: Path) -> Network:
     if "cccp6.bias" not in state:
         raise NinyError(f"{path} holds no CIFAR NIN: layer cccp6 is missing")
     classes = state["cccp6.bias"].numel()
+    if classes > MOST_CLASSES:
+        raise NinyError(f"{path} holds no CIFAR NIN: {classes} classes")
     authors = {"pool2": "average" if path.suffix == ".caffemodel" else "max"}
     net = build_nin(CIFAR, Options(classes, **(VARIANTS[variant] if variant else authors)))
     fill(net, state, path)
@@ -93,14 +93,28 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch tells of old storage classes; nothing a user can mend
+            _check_size(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise NinyError(f"cannot read {path}: {error.strerror}") from None
     except UnpicklingError:
         raise NinyError(f"{path} holds more than tensors and plain containers: not opened, it could run code") from None
-    except UNREADABLE as error:
+    except NinyError:
+        raise
+    except Exception as error:  # what a pickle holds decides how reading it fails
         raise NinyError(f"{path} is not a readable PyTorch file: {' '.join(str(error).split()):.150}") from None
     return _tensors(content, path)
+
+
+def _check_size(path: Path) -> None:
+    """What a file unpacks to must not be larger than weights are: PyTorch would inflate anything."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+    else:
+        size = path.stat().st_size
+    if size > LARGEST:
+        raise NinyError(f"{path} is larger than the weights of any network here ({LARGEST >> 20} MB)")
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
@@ -108,7 +122,15 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
         content = content["state_dict"]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise NinyError(f"{path} holds no state dict: save net.state_dict()")
+    if not all(map(_is_plain, content.values())) or sum(4 * v.numel() for v in content.values()) > 2 * LARGEST:
+        raise NinyError(f"{path} holds tensors that are not the plain numbers of weights")
     return {str(key): value.float() for key, value in content.items()}
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Real numbers in memory, each with bytes of its own: an expanded tensor could be of any size."""
+    strided = value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
+    return strided and not value.is_complex() and value.untyped_storage().nbytes() >= value.numel() * value.itemsize
 
 
 def _caffe(path: Path) -> dict[str, Tensor]:

@@ -15,21 +15,23 @@ import torch
 from torch import Tensor
 
 from niny.errors import NinyError
+from niny.models.weights import read_bounded
 
 LIST_MAGIC = 0x112
 VERSIONS = (0xF993FAC9, 0xF993FACA)
 TYPES = {0: "<f4", 1: "<f8", 2: "<f2"}  # MXNet's numbers for element types that weights come in
-MAX_AXES = 32
+MAX_AXES, MAX_ARRAYS = 32, 10_000
 
 
 def read_params(path: Path) -> dict[str, Tensor]:
     """Arrays by name (`conv1_weight`, without `arg:`), as float32. A malformed file is a NinyError."""
     try:
-        return _Reader(memoryview(path.read_bytes())).arrays()
+        return _Reader(memoryview(read_bounded(path))).arrays()
     except OSError as error:
         raise NinyError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, struct.error) as error:
-        raise NinyError(f"{path} is not a readable MXNet .params file: {error}") from None
+    except (ValueError, struct.error, RuntimeError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise NinyError(f"{path} is not a readable MXNet .params file: {reason:.150}") from None
 
 
 @dataclass
@@ -41,8 +43,8 @@ class _Reader:
         magic, _, count = self.numbers("QQQ")
         if magic != LIST_MAGIC:
             raise ValueError("it does not begin as MXNet's lists of arrays do")
-        if count > len(self.raw):
-            raise ValueError(f"{count} arrays cannot lie in {len(self.raw)} bytes")
+        if count > MAX_ARRAYS:
+            raise ValueError(f"{count} arrays are more than any network has")
         values = [self.array() for _ in range(count)]
         (named,) = self.numbers("Q")
         if named != count:

@@ -5,7 +5,8 @@ directions against the safetensors library. Nothing in such a file can be execut
 """
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from niny.files import replacing
 
 DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 MAX_HEADER = 1 << 20
+LARGEST = 1 << 28  # bytes of a weights file, and of its tensors: the largest network here, for ImageNet, has 3.1e7
 
 
 def save_weights(
@@ -41,23 +43,42 @@ def save_weights(
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(state as float32 tensors, metadata). A file that is cut short or no safetensors is a NinyError."""
     try:
-        raw = path.read_bytes()
+        raw = read_bounded(path)
         size = int.from_bytes(raw[:8], "little")
         if len(raw) < 8 or size > min(MAX_HEADER, len(raw) - 8):
             raise ValueError("the header does not fit in the file")
         header = json.loads(raw[8 : 8 + size])
-        about = {str(k): str(v) for k, v in header.pop("__metadata__", {}).items()}
+        about = header.pop("__metadata__", {})
+        if not all(isinstance(text, str) for text in about.values()):
+            raise ValueError("its metadata are no texts")
         body = memoryview(raw)[8 + size :]
+        _check_apart(header.values(), len(body))
         return {name: _tensor(body, entry) for name, entry in header.items()}, about
     except OSError as error:
         raise NinyError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise NinyError(f"{path} is not a readable safetensors file: {error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise NinyError(f"{path} is not a readable safetensors file: {' '.join(str(error).split()):.150}") from None
+
+
+def read_bounded(path: Path) -> bytes:
+    """The content of a weights file. Raises NinyError for one that is larger than any network here could fill."""
+    with path.open("rb") as file:
+        large = os.fstat(file.fileno()).st_size > LARGEST
+        raw = b"" if large else file.read(LARGEST + 1)
+    if large or len(raw) > LARGEST:  # a pipe does not tell its size
+        raise NinyError(f"{path} is larger than the weights of any network here ({LARGEST >> 20} MB)")
+    return raw
+
+
+def _check_apart(entries: Iterable[Mapping[str, Any]], size: int) -> None:
+    """Tensors that share bytes could ask for any amount of memory."""
+    if sum(end - start for start, end in (entry["data_offsets"] for entry in entries)) > size:
+        raise ValueError("its tensors overlap")
 
 
 def _tensor(body: memoryview, entry: Mapping[str, Any]) -> Tensor:
     start, end = entry["data_offsets"]
-    if not 0 <= start <= end <= len(body):
+    if min(entry["shape"], default=0) < 0 or not 0 <= start <= end <= len(body):
         raise ValueError(f"a tensor lies outside the file ({start} to {end} of {len(body)} bytes)")
     array = np.frombuffer(body[start:end], DTYPES[entry["dtype"]]).reshape(entry["shape"])
     return torch.from_numpy(array.astype(np.float32))

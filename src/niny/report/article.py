@@ -37,6 +37,7 @@ from niny.report.tables import (
     table_name,
     training_flops,
 )
+from niny.report.trust import trust
 from niny.report.words import between, distinct, duration, listed, plural
 
 
@@ -51,6 +52,7 @@ def write_article(study: Study) -> Article:
         explore(study),
         left_open(study),
         cost(study),
+        trust(study),
         not_run(study),
         again(study),
     )

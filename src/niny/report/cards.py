@@ -16,6 +16,7 @@ from niny.evaluation.rules import Score
 from niny.evaluation.statistics import wilson
 from niny.files import write_json, write_text
 from niny.models.registry import INDEX, LICENCE, sha256
+from niny.report.markdown import plain
 from niny.report.study import DATA_NAMES
 
 WEIGHTS = "weights.safetensors"
@@ -79,7 +80,7 @@ def entry(run: Run, record: RunRecord, root: Path) -> dict[str, Any]:
 def card(run: Run, facts: dict[str, Any], scores: dict[str, Score]) -> str:
     """One model card as Markdown."""
     parts = [
-        f"# {facts['experiment']}: {run.experiment.title}",
+        f"# {plain(facts['experiment'])}: {plain(run.experiment.title)}",
         _status(run),
         _use(facts),
         _data(run.data),
@@ -95,7 +96,7 @@ def card(run: Run, facts: dict[str, Any], scores: dict[str, Score]) -> str:
 def _status(run: Run) -> str:
     if run.scale.evidence:
         return "Weights of the first run at the paper's scale; all runs are in the report of this scale."
-    return f"**No reproduction of the paper:** scale {run.scale.title}."
+    return f"**No reproduction of the paper:** scale {plain(run.scale.title)}."
 
 
 def _use(facts: dict[str, Any]) -> str:
@@ -105,7 +106,7 @@ def _use(facts: dict[str, Any]) -> str:
     model.predict("image.jpg")
 
 Meant for studying the network and its class maps, and for teaching. It tells {len(facts["categories"])} classes apart:
-{", ".join(facts["categories"])}; whatever it is shown, it names one of these."""
+{plain(", ".join(facts["categories"]))}; whatever it is shown, it names one of these."""
 
 
 def _data(spec: DataSpec) -> str:

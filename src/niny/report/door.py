@@ -13,6 +13,7 @@ from niny.config import Params, Scale
 from niny.errors import NinyError
 from niny.files import write_text
 from niny.paper import reported
+from niny.report.markdown import code, plain
 from niny.report.study import REFERENCE, Study, load_study, scale_label
 from niny.report.tables import count, ours, spread, verdict
 from niny.report.words import NONE
@@ -127,7 +128,7 @@ def detail(study: Study) -> str:
 
 def caption(scale: Scale) -> str:
     warning = "" if scale.evidence else " Too short to test the paper: its numbers stand beside ours and judge nothing."
-    title = scale.title[0].upper() + scale.title[1:]
+    title = plain(scale.title[:1].upper() + scale.title[1:])
     return f"{title}.{warning}"
 
 
@@ -144,7 +145,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def row(study: Study, experiment: str) -> tuple[str, str, str, str, str, str]:
     paper = reported().get(experiment)
     return (
-        f"`{experiment}`",
+        code(experiment),
         NONE if paper is None else f"{paper:.2f}",
         ours(study, experiment),
         count(study, experiment),

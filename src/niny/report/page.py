@@ -7,6 +7,7 @@ and PNG as data. Nothing on the page makes a browser ask the network for anythin
 import base64
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup, escape
@@ -15,6 +16,7 @@ from niny.config import Params
 from niny.files import write_text
 from niny.report.article import write_article
 from niny.report.explorer import Explorer
+from niny.report.markdown import KEPT, code, plain
 from niny.report.parts import Article, Image, Part, Table
 from niny.report.study import load_study
 from niny.report.words import NONE
@@ -46,6 +48,8 @@ NUMBERS = {
     "Time",
     "Training time",
     "Images/s",
+    "How many",
+    "Took",
     "Value",
 }
 CODES = {"Experiment", "Command", "Runs", "Score", "Network"}
@@ -56,6 +60,8 @@ PROSE = {
     "Effect of choosing otherwise",
     "Missing",
     "Question",
+    "What was tried",
+    "Outcome",
     "Nulls",
     "What it means",
 }
@@ -92,9 +98,15 @@ def to_html(article: Article, folder: Path, scale: str) -> str:
 
 
 def inline(text: str) -> Markup:
-    """Text with `code` between backticks, and [links](to files)."""
-    linked = re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", r'<a href="\2">\1</a>', str(escape(text)))
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", linked))
+    """Text with `code` between backticks, and links to the report's files."""
+    return Markup("").join(_inline(part) if i % 2 else escape(part) for i, part in enumerate(KEPT.split(text)))
+
+
+def _inline(part: str) -> Markup:
+    if part.startswith("`"):
+        return Markup("<code>{}</code>").format(part[1:-1])
+    words, _, target = part[1:-1].partition("](")
+    return Markup('<a href="{}">{}</a>').format(target, words)
 
 
 def kind(column: str) -> str:
@@ -111,7 +123,7 @@ def cell(value: str, column: str) -> Markup:
     if column == "Verdict" and first != NONE:
         return Markup('<span class="pill {}">{}</span>').format(first.replace(" ", "-"), first) + small
     if column == "Runs" and first.startswith("runs/"):
-        return Markup('<a href="{}/">{}</a>').format(first, first.removeprefix("runs/"))
+        return Markup('<a href="{}/">{}</a>').format(link(first), first.removeprefix("runs/"))
     if column in ("Experiment", "Command", "Score", "Network"):
         return Markup("<code>{}</code>").format(first)
     if column == "What it means":
@@ -127,7 +139,7 @@ def drawing(image: Image, folder: Path) -> Markup | None:
     if not path.is_file():
         return None
     if path.stat().st_size > LARGEST:
-        return Markup('<a href="{0}">{0}</a>, too large for this page').format(image.file)
+        return Markup('<a href="{}">{}</a>, too large for this page').format(link(image.file), image.file)
     if path.suffix == ".svg":
         return inline_svg(path.read_text(encoding="utf-8"), image.picture.name, image.picture.alt)
     data = base64.b64encode(path.read_bytes()).decode()
@@ -148,8 +160,8 @@ def inline_svg(svg: str, name: str, alt: str) -> Markup:
 
 def to_markdown(article: Article, folder: Path) -> str:
     """The same article for the forge, with the figures beside it."""
-    parts = [f"# {article.title}: {article.scale} scale", f"> **{article.label}.** {article.banner}."]
-    parts.append("\n".join(f"- {what}: **{number}**" for number, what in article.facts))
+    parts = [f"# {article.title}: {article.scale} scale", f"> **{plain(article.label)}.** {plain(article.banner)}."]
+    parts.append("\n".join(f"- {plain(what)}: **{plain(number)}**" for number, what in article.facts))
     parts.append("[The same as one page](report.html), to be opened from disk; [as an article](article.md).")
     return "\n\n".join([*parts, *sections_in_markdown(article, folder)]) + "\n"
 
@@ -158,7 +170,7 @@ def sections_in_markdown(article: Article, folder: Path) -> list[str]:
     """The paragraphs of all sections; `folder` holds the figures."""
     parts: list[str] = []
     for section in article.sections:
-        parts += [f"{'#' * section.level} {section.title}", *section.words]
+        parts += [f"{'#' * section.level} {section.title}", *map(plain, section.words)]
         for item in section.items:
             parts += _part(item, article, folder)
     return parts
@@ -176,23 +188,30 @@ def _table(item: Table, article: Article) -> list[str]:
         ["--:" if kind(column) == "number" else "---" for column in item.frame.columns],
     ]
     lines += [[_plain(value, column) for column, value in row.items()] for row in item.frame.to_dict("records")]
-    caption = " ".join(filter(None, [f"**{item.title}.**", item.note, f"*{article.label}.*"]))
+    caption = " ".join(filter(None, [f"**{plain(item.title)}.**", plain(item.note), f"*{plain(article.label)}.*"]))
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    origin = f"Made by `{item.command}`; numbers in [{item.file}]({item.file}); {item.origin}."
+    origin = f"Made by {code(item.command)}; numbers in [{item.file}]({item.file}); {plain(item.origin)}."
     parts = [caption, table, f"<sub>{origin}</sub>"]
-    return ["<details>", f"<summary>{item.title}</summary>", *parts, "</details>"] if item.folded else parts
+    return ["<details>", f"<summary>{escape(item.title)}</summary>", *parts, "</details>"] if item.folded else parts
 
 
 def _plain(value: str, column: object) -> str:
-    text = str(value).replace("|", "\\|").replace("\n", "<br>")
+    text = str(value)
     if column in ("Experiment", "Command", "Score", "Network"):
-        return f"`{text}`"
-    return f"[{text.removeprefix('runs/')}]({text})" if column == "Runs" and text.startswith("runs/") else text
+        return code(text.replace("\n", " "))
+    shown = "<br>".join(map(plain, text.split("\n")))
+    return f"[{shown.removeprefix('runs/')}]({link(text)})" if column == "Runs" and text.startswith("runs/") else shown
+
+
+def link(path: str) -> str:
+    """A relative path as the target of a link."""
+    return quote(path, safe="/.")
 
 
 def _image(item: Image, article: Article, folder: Path) -> list[str]:
-    caption = f"**{item.picture.title}.** {item.picture.caption} *{article.label}.*"
+    picture = item.picture
+    caption = f"**{plain(picture.title)}.** {plain(picture.caption)} *{plain(article.label)}.*"
     if not (folder / item.file).is_file():
-        return [f"*Missing: `{item.file}` has not been made; run `{item.command}`.*", caption]
-    shown = f"![{item.picture.alt}]({item.file})"
-    return [shown, caption, f"<sub>Made by `{item.command}`; {item.origin}.</sub>"]
+        return [f"*Missing: {code(item.file)} has not been made; run {code(item.command)}.*", caption]
+    shown = f"![{plain(picture.alt)}]({link(item.file)})"
+    return [shown, caption, f"<sub>Made by {code(item.command)}; {plain(item.origin)}.</sub>"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import jinja2
 
-from niny.config import Params, load_yaml
+from niny.config import Params
 from niny.errors import NinyError
 from niny.evaluation.claims import Claim
 from niny.files import write_text
@@ -32,12 +32,14 @@ from niny.report.article import (
     total_cost,
 )
 from niny.report.class_maps import class_maps
+from niny.report.markdown import plain
 from niny.report.page import HERE, sections_in_markdown
 from niny.report.parts import Article, Part, Section, report_command, table
 from niny.report.settings import data_table, recipes_table
 from niny.report.study import REFERENCE, Study, load_study, scale_kind, scale_label
 from niny.report.tables import claims_table
 from niny.report.words import distinct, duration, listed, number, plural, printed, through
+from niny.strict_yaml import load_yaml
 
 CITATION = "CITATION.cff"
 
@@ -110,9 +112,9 @@ def article_text(study: Study, citation: Mapping[str, Any]) -> str:
     article = Article(title(study), study.scale.name, label, scale_kind(study.scale), banner(study), (), sections)
     head = [
         f"# {article.title}",
-        f"> **{label}.** {article.banner}.",
+        f"> **{label}.** {plain(article.banner)}.",
         listed([person(author) for author in citation["authors"]]),
-        f"**Abstract.** {abstract(study)}",
+        f"**Abstract.** {plain(abstract(study))}",
     ]
     return "\n\n".join([*head, *sections_in_markdown(article, study.folder)]) + "\n"
 
@@ -210,7 +212,7 @@ def claim_line(study: Study, claim: Claim) -> str:
     if record["interval"] is not None:
         numbers.append(f"95 % interval {through(record['interval'])}")
     why = f". {record['because']}" if study.scale.evidence else ""
-    return f"- **{claim.id}**: {claim.says} *{record['status']}*: {'; '.join(numbers)}{why}."
+    return f"- `{claim.id}`: {claim.says} Verdict: {record['status']}; {'; '.join(numbers)}{why}."
 
 
 def beyond(study: Study) -> tuple[Section, ...]:

@@ -1,0 +1,76 @@
+"""What tests that try to break the study found: results/reliability.json, which `make torture` writes.
+
+A line is one thing that was tried, by name; a torture test records under the name that its marker gives.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from niny.errors import NinyError
+from niny.report.parts import Section, Table
+from niny.report.study import Study
+
+FILE = Path("results", "reliability.json")
+NOT_RUN = "not run"
+LINES = {  # name -> what is tried, in the order of the table
+    "damaged-data": "Data files with flipped bits, cut short, overlong, empty, with swapped labels, swapped with one "
+    "another or taken from another set, in every official format and in npm's packages",
+    "hostile-archives": "Packages with paths that leave their folder, with links and devices; pickled batches that ask "
+    "for code",
+    "wrong-parameters": "params.yaml, claims.yaml, DVC's -S and notebook parameters with unknown and doubled keys, "
+    "wrong types, NaN, negative and huge numbers, and YAML's traps",
+    "hostile-weights": "Weights files that would run code, with false headers, lengths that lie, and random damage",
+    "protobuf-fuzz": "Random and mutated messages for the reader of Caffe's files",
+    "hostile-images": "Images that are bombs, cut short, damaged, without size, CMYK, 16-bit, animated or of "
+    "100 megapixels",
+    "hostile-words": "Names and captions with HTML, scripts, Markdown and LaTeX in the report",
+    "killed": "SIGKILL at random moments of data preparation, training, notebooks and reports, then one plain rerun",
+    "same-bytes": "The same study in two clones of other names, locales, time zones, hash seeds, threads and CPU types",
+    "two-at-once": "Processes that start the same run, data preparation or report together",
+    "surroundings": "A full disk, a read-only folder, no home, no network, odd clocks, masks, paths and limits",
+    "lowest-versions": "The tests with the lowest versions that pyproject.toml allows",
+}
+
+
+def read_records(root: Path) -> dict[str, dict[str, Any]]:
+    """The last record of each line by name; none where nothing was tried. Raises NinyError for a damaged file."""
+    path = root / FILE
+    try:
+        return {record["name"]: record for record in json.loads(path.read_text(encoding="utf-8"))}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, KeyError) as error:
+        raise NinyError(f"{path} is damaged ({error}): restore it from git, or run make torture") from None
+
+
+def trust(study: Study) -> Section:
+    records = read_records(study.root)
+    words = (
+        "Tests that try to break the study: what each of them tried when it was last run in full, and what came of it. "
+        "Shorter forms of most run with every `make test`.",
+    )
+    frame = pd.DataFrame([_row(tried, records.get(name)) for name, tried in LINES.items()])
+    machines = list(dict.fromkeys(r["machine"] for r in records.values()))
+    made = f"run on {', '.join(machines)}" if machines else "never run here"
+    lines = Table("Attempts to break it", frame, f"../{FILE.name}", "make torture", made)
+    return Section("trust", "Can it be trusted?", words, (lines,))
+
+
+def _row(tried: str, record: dict[str, Any] | None) -> dict[str, str]:
+    if record is None:
+        return {"What was tried": tried, "How many": NOT_RUN, "Outcome": NOT_RUN, "Took": NOT_RUN, "When": NOT_RUN}
+    return {
+        "What was tried": tried,
+        "How many": f"{record['count']:,}",
+        "Outcome": f"{record['outcome']}\n{record['found']}",
+        "Took": f"{record['seconds']:,.0f} s",
+        "When": f"{record['date']}\n{commit(record)}",
+    }
+
+
+def commit(record: dict[str, Any]) -> str:
+    changed = ", with changes" if record["changed"] else ""
+    return f"commit {record['commit'][:7]}{changed}" if record["commit"] else "no commit"
