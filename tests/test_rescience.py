@@ -124,7 +124,7 @@ def test_any_state_of_the_records_makes_a_whole_article(root: Path, scale: str, 
     assert (f"cifar10-nin errs on {mean} of the test images" in text) == (mean is not None)
     if scale != "full":
         assert f"{scale.capitalize()} scale: not a reproduction of the paper" in text[:400]
-        assert "*supported*" not in text
+        assert "Verdict: supported" not in text
         assert "*refuted*" not in text
 
 
