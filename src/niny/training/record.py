@@ -9,7 +9,7 @@
     followed.npz      class maps of twelve fixed test images through the epochs, for seed 0
     maps.json         scores of the class maps, for the other seeds
 
-metrics.json is written last: a folder without it is no record.
+metrics.json is put there last: a folder without it is no record.
 """
 
 import csv
