@@ -57,7 +57,7 @@ def scratch_folder(path: Path, waiting: Callable[[], None] = lambda: None) -> It
 
 @contextmanager
 def replacing_record(folder: Path, last: str) -> Iterator[Path]:
-    """Yield an empty folder; on success its files take their places in `folder`, and on any error nothing changes there.
+    """Yield an empty folder; on success its files take their places in `folder`, on any error nothing changes there.
 
     `last` is the file without which the others are no record: the old one goes before they come, the new one after.
     """
