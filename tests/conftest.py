@@ -1,6 +1,7 @@
 """What several test files need: the repository, and a small project at smoke scale."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,18 @@ from niny.data import fetch
 
 ROOT = Path(__file__).parents[1]
 pytest_plugins = ["reliability"]
+
+
+def copy_tree(folder: Path) -> Path:
+    """A clone of the working tree, committed or not."""
+    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

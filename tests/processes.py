@@ -67,7 +67,7 @@ def niny(root: Path, *words: str) -> None:
 
 
 def start(work: Work, root: Path, *arguments: Any, before: Callable[[], None] | None = None) -> ForkServerProcess:
-    """`work(root, ...)` in a process that works in `root` and keeps what it says in root/said/<its process id>."""
+    """`work(root, ...)` in a process that works in `root` and keeps what it says beside that folder."""
     process = CONTEXT.Process(target=_within, args=(work, root, arguments, before))
     process.start()
     return process
@@ -80,10 +80,8 @@ def _within(work: Work, root: Path, arguments: Sequence[Any], before: Callable[[
 
     os.chdir(root)
     os.environ.pop("NINY_ROOT", None)
-    os.environ["TMPDIR"] = str(root / "tmp")
-    (root / "tmp").mkdir(exist_ok=True)
-    (root / "said").mkdir(exist_ok=True)
-    said = os.open(root / "said" / str(os.getpid()), os.O_CREAT | os.O_WRONLY, 0o644)
+    os.environ["TMPDIR"] = str(temporary(root))
+    said = os.open(root.parent / f"said-{os.getpid()}", os.O_CREAT | os.O_WRONLY, 0o644)
     os.dup2(said, 1)
     os.dup2(said, 2)
     sys.stdout = os.fdopen(1, "w")
@@ -99,9 +97,16 @@ def _within(work: Work, root: Path, arguments: Sequence[Any], before: Callable[[
         sys.stdout.flush()
 
 
+def temporary(root: Path) -> Path:
+    """What processes in `root` take for the system's temporary folder."""
+    folder = root.with_name(f"{root.name}-tmp")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def said(root: Path, process: ForkServerProcess) -> list[str]:
     """The lines that an ended process wrote, progress included."""
-    return (root / "said" / str(process.pid)).read_text(encoding="utf-8").splitlines()
+    return (root.parent / f"said-{process.pid}").read_text(encoding="utf-8").splitlines()
 
 
 def whole(work: Work, root: Path, *arguments: Any) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import nbformat
 import pytest
 from conftest import ROOT
-from processes import Work, killed, moments, notebook, prepare, report, said, start, train, whole
+from processes import Work, killed, moments, notebook, prepare, report, said, start, temporary, train, whole
 from reliability import Tally
 
 from niny.notebooks import execute
@@ -43,8 +43,8 @@ def strays(root: Path) -> list[str]:
     """Temporary files and folders, and processes that still work in `root`."""
     paths = [p for folder in ("data", "results", "build") for p in (root / folder).rglob(".*")]
     paths += [p for p in (root / ".niny").rglob("*") if p.is_file() and p.suffix != ".lock"]
-    paths += [p for p in (root / "tmp").glob("*") if not p.name.startswith("torchinductor_")]  # torch's cache is meant
-    return [str(path.relative_to(root)) for path in paths] + [f"process {pid}" for pid in at_work(root)]
+    paths += [p for p in temporary(root).glob("*") if not p.name.startswith("torchinductor_")]  # torch's cache is meant
+    return [str(path.relative_to(root.parent)) for path in paths] + [f"process {pid}" for pid in at_work(root)]
 
 
 def at_work(root: Path) -> list[str]:
@@ -88,10 +88,15 @@ NOTEBOOK = Stage(notebook, forget("results/data"))
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An empty project with the notebooks' sources."""
+    return fill(tmp_path / "project")
+
+
+def fill(root: Path) -> Path:
+    root.mkdir()
     for name in ("params.yaml", "plan.json", "claims.yaml"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    return tmp_path
+        shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    return root
 
 
 def kill_and_rerun(stage: Stage, root: Path, number: int) -> int:

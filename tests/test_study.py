@@ -9,7 +9,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import copy_tree
 
 SCALE = "smoke"
 # one thread: slivers of networks gain nothing from more, and lose much where another program wants the other core
@@ -25,19 +25,7 @@ def call(clone: Path, *words: str) -> str:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of the working tree (committed or not) in which report@smoke was reproduced."""
-    folder = tmp_path_factory.mktemp("study") / "niny"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    call(folder, "git", "init", "--quiet")
+    folder = copy_tree(tmp_path_factory.mktemp("study") / "niny")
     call(folder, "dvc", "repro", "--quiet", f"report@{SCALE}")
     return folder
 
