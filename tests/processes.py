@@ -1,12 +1,16 @@
 """Parts of the study in processes of their own, to be killed, doubled or starved. They start from one that has
 everything loaded, so that a random moment falls into the work and not into imports."""
 
+import atexit
 import multiprocessing
 import os
 import random
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -66,22 +70,32 @@ def niny(root: Path, *words: str) -> None:
     sys.exit(main(words))
 
 
+@cache
+def elsewhere() -> Path:
+    """Where processes say what they say, until the tests end: their own folder may be full."""
+    folder = Path(tempfile.mkdtemp(prefix="niny-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def start(work: Work, root: Path, *arguments: Any, before: Callable[[], None] | None = None) -> ForkServerProcess:
-    """`work(root, ...)` in a process that works in `root` and keeps what it says beside that folder."""
-    process = CONTEXT.Process(target=_within, args=(work, root, arguments, before))
+    """`work(root, ...)` in a process that works in `root` and keeps what it says elsewhere."""
+    process = CONTEXT.Process(target=_within, args=(work, root, arguments, before, temporary(root)))
     process.start()
     return process
 
 
-def _within(work: Work, root: Path, arguments: Sequence[Any], before: Callable[[], None] | None) -> None:
+def _within(
+    work: Work, root: Path, arguments: Sequence[Any], before: Callable[[], None] | None, temporary: Path
+) -> None:
     import torch
 
     from niny.errors import NinyError
 
     os.chdir(root)
     os.environ.pop("NINY_ROOT", None)
-    os.environ["TMPDIR"] = str(temporary(root))
-    said = os.open(root.parent / f"said-{os.getpid()}", os.O_CREAT | os.O_WRONLY, 0o644)
+    os.environ["TMPDIR"] = str(temporary)
+    said = os.open(temporary.parent / f"said-{os.getpid()}", os.O_CREAT | os.O_WRONLY, 0o644)
     os.dup2(said, 1)
     os.dup2(said, 2)
     sys.stdout = os.fdopen(1, "w")
@@ -99,14 +113,14 @@ def _within(work: Work, root: Path, arguments: Sequence[Any], before: Callable[[
 
 def temporary(root: Path) -> Path:
     """What processes in `root` take for the system's temporary folder."""
-    folder = root.with_name(f"{root.name}-tmp")
+    folder = elsewhere() / str(root).replace("/", "-")
     folder.mkdir(exist_ok=True)
     return folder
 
 
-def said(root: Path, process: ForkServerProcess) -> list[str]:
+def said(process: ForkServerProcess) -> list[str]:
     """The lines that an ended process wrote, progress included."""
-    return (root.parent / f"said-{process.pid}").read_text(encoding="utf-8").splitlines()
+    return (elsewhere() / f"said-{process.pid}").read_text(encoding="utf-8").splitlines()
 
 
 def whole(work: Work, root: Path, *arguments: Any) -> float:
@@ -114,7 +128,7 @@ def whole(work: Work, root: Path, *arguments: Any) -> float:
     began = time.monotonic()
     process = start(work, root, *arguments)
     process.join()
-    assert process.exitcode == 0, said(root, process)
+    assert process.exitcode == 0, said(process)
     return time.monotonic() - began
 
 

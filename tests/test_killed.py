@@ -44,7 +44,7 @@ def strays(root: Path) -> list[str]:
     paths = [p for folder in ("data", "results", "build") for p in (root / folder).rglob(".*")]
     paths += [p for p in (root / ".niny").rglob("*") if p.is_file() and p.suffix != ".lock"]
     paths += [p for p in temporary(root).glob("*") if not p.name.startswith("torchinductor_")]  # torch's cache is meant
-    return [str(path.relative_to(root.parent)) for path in paths] + [f"process {pid}" for pid in at_work(root)]
+    return [str(path) for path in paths] + [f"process {pid}" for pid in at_work(root)]
 
 
 def at_work(root: Path) -> list[str]:
@@ -144,7 +144,7 @@ def test_the_kernel_of_a_killed_run_ends_with_it(folder: Path) -> None:
     """Else it would go on training, and the rerun would find its run held."""
     process = start(wait_in_notebook, folder)
     while not (folder / "started").exists():
-        assert process.is_alive(), said(folder, process)
+        assert process.is_alive(), said(process)
         time.sleep(0.1)
     assert len(at_work(folder)) == 2
     process.kill()

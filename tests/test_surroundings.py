@@ -43,7 +43,7 @@ def refused(root: Path, *words: str, before: Callable[[], None] | None = None) -
     there = files(root)
     process = start(niny, root, *words, before=before)
     process.join()
-    lines = said(root, process)
+    lines = said(process)
     assert process.exitcode == 1, lines
     assert not [line for line in lines if "Traceback" in line], lines
     (line,) = [line for line in lines if line.startswith("niny: ")]
@@ -54,8 +54,8 @@ def refused(root: Path, *words: str, before: Callable[[], None] | None = None) -
 def works(root: Path, *words: str, before: Callable[[], None] | None = None) -> list[str]:
     process = start(niny, root, *words, before=before)
     process.join()
-    assert process.exitcode == 0, said(root, process)
-    return said(root, process)
+    assert process.exitcode == 0, said(process)
+    return said(process)
 
 
 def small_files() -> None:
@@ -120,7 +120,7 @@ def test_masks_homes_clocks_and_paths_change_nothing(done: Path) -> None:
 def run_oddly(work: Work, root: Path) -> None:
     process = start(work, root, before=all_at_once)
     process.join()
-    assert process.exitcode == 0, said(root, process)
+    assert process.exitcode == 0, said(process)
 
 
 def all_at_once() -> None:
@@ -175,7 +175,7 @@ def assert_harmless(root: Path, there: Found, *words: str) -> None:
         (root / "data" / "digits" / "digits.bin").unlink()
     process = start(niny, root, *words)
     process.join()
-    lines = [line for line in said(root, process) if line.startswith("niny: ")]
+    lines = [line for line in said(process) if line.startswith("niny: ")]
     assert not process.exitcode or (len(lines) == 1 and "No space left on device" in lines[0]), lines
     found = files(root)
     if words is FETCH and process.exitcode:
@@ -217,7 +217,7 @@ def test_surroundings(finished: Path, tmp_path: Path, tally: Tally) -> None:
         for work in (notebook, report):
             process = start(work, root, before=change)
             process.join()
-            assert process.exitcode == 0, said(root, process)
+            assert process.exitcode == 0, said(process)
             tally.count += 1
         found = files(root)
         expected.setdefault("results/data/01-data.ipynb", found["results/data/01-data.ipynb"])

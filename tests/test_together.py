@@ -24,7 +24,7 @@ def together(work: Work, root: Path, number: int, *arguments: object) -> list[li
     assert any(process.exitcode == 0 for process in processes)
     left = [process for process in processes if process.exitcode]
     assert {process.exitcode for process in left} <= {1}
-    return [[line for line in said(root, process) if line.startswith("niny: ")] for process in left]
+    return [[line for line in said(process) if line.startswith("niny: ")] for process in left]
 
 
 def start_everything(root: Path, number: int) -> None:
@@ -60,10 +60,10 @@ def test_a_notebook_that_is_being_run_is_left_to_its_process(folder: Path) -> No
     first = start(wait_in_notebook, folder)
     while not (folder / "started").exists():
         first.join(0.1)
-        assert first.is_alive(), said(folder, first)
+        assert first.is_alive(), said(first)
     second = start(wait_in_notebook, folder)
     second.join()
-    assert said(folder, second) == ["niny: long is being run by another process: wait for its end"]
+    assert said(second) == ["niny: long is being run by another process: wait for its end"]
     first.kill()
     first.join()
 
@@ -74,7 +74,7 @@ def test_writers_of_one_file_take_turns(tmp_path: Path) -> None:
     processes = [start(write_again_and_again, root, str(i) * 50_000) for i in range(number)]
     for process in processes:
         process.join()
-        assert process.exitcode == 0, said(root, process)
+        assert process.exitcode == 0, said(process)
     assert set((root / "it").read_text()) in [{str(i)} for i in range(number)]
     assert [p.name for p in root.iterdir()] == ["it"]
 
