@@ -105,9 +105,9 @@ def two_repros(root: Path) -> list[str]:
     """Two `dvc repro` of one stage in one clone; what the one that left said."""
     copy_tree(root)
     environment = {**os.environ, "PYTHONPATH": str(root / "src"), "NINY_ROOT": "", "OMP_NUM_THREADS": "1"}
-    words = ["dvc", "repro", "--quiet", "data@digits"]
+    words = ["dvc", "repro", "data@digits"]
     started = [
-        subprocess.Popen(words, cwd=root, env=environment, stderr=subprocess.PIPE, text=True, encoding="utf-8")
+        subprocess.Popen(words, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     heard = [process.communicate()[1] for process in started]
@@ -128,5 +128,6 @@ def test_of_twenty_processes_that_start_the_same_one_works(
     assert all(len(lines) == 1 and "is being run by another process" in lines[0] for lines in refused)
     lines = two_repros(tmp_path_factory.mktemp("clone") / "niny")
     assert not [line for line in lines if "Traceback" in line]
+    assert "lock" in lines[0]
     tally.count = 4 * number + 2
     tally.found = f"{number} processes each for data, a run, the report and a notebook; two dvc repro: {lines[0]}"
