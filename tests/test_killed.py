@@ -16,6 +16,7 @@ from conftest import ROOT
 from processes import Work, killed, moments, notebook, prepare, report, said, start, temporary, train, whole
 from reliability import Tally
 
+from niny.files import scratch_lock
 from niny.notebooks import execute
 
 MEASURED = {"training_seconds", "images_per_second", "energy_joules", "energy_counted", "seconds"}
@@ -42,7 +43,7 @@ def said_by(path: Path) -> Any:
 def strays(root: Path) -> list[str]:
     """Temporary files and folders, and processes that still work in `root`."""
     paths = [p for folder in ("data", "results", "build") for p in (root / folder).rglob(".*")]
-    paths += [p for p in (root / ".niny").rglob("*") if p.is_file() and p.suffix != ".lock"]
+    paths += [p for p in (root / ".niny").rglob("*") if p.is_file() and "locks" not in p.parts]
     paths += [p for p in temporary(root).glob("*") if not p.name.startswith("torchinductor_")]  # torch's cache is meant
     return [str(path) for path in paths] + [f"process {pid}" for pid in at_work(root)]
 
@@ -130,12 +131,14 @@ def test_a_killed_download_leaves_nothing_for_long(folder: Path) -> None:
     whole(prepare, folder)
     left = folder / "data" / ".fetch-digits" / "half"
     left.mkdir(parents=True)
+    scratch_lock(left.parent).touch()
     (left / "digits.bin").write_bytes(b"half")
     (folder / "data" / "digits" / ".digits.bin.part").write_bytes(b"half")
     (folder / "data" / "digits" / "digits.bin").unlink()
     whole(prepare, folder)
     assert strays(folder) == []
     left.mkdir(parents=True)
+    scratch_lock(left.parent).touch()
     whole(prepare, folder)
     assert strays(folder) == []
 

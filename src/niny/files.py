@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    with _locked(lambda: os.open(part, os.O_RDWR | os.O_CREAT, 0o666), part) as handle:
+    with _locked(part) as handle:
         try:
             os.ftruncate(handle, 0)
             yield part
@@ -40,19 +40,22 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def scratch_folder(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """Make `path` an empty folder and remove it at the end. Another process that wants it calls `waiting` and waits."""
-
-    def make() -> int:
-        while True:
-            path.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # its last holder removed it just now
-                return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-
-    with _locked(make, path, waiting):
-        _empty(path)  # of what a killed process left
+    lock = scratch_lock(path)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(lock, waiting):
         try:
+            if path.exists():  # a killed process left it
+                shutil.rmtree(path)
+            path.mkdir()
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+
+
+def scratch_lock(path: Path) -> Path:
+    """The file that is there as long as a scratch folder is, or has been left by a killed process."""
+    return path.with_name(f"{path.name}.lock")  # a file, for a network's file systems lock no folders
 
 
 @contextmanager
@@ -71,10 +74,10 @@ def replacing_record(folder: Path, last: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(make: Callable[[], int], path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
-    """Hold the lock on what `make` opens at `path`; begin again where its last holder has moved it away meanwhile."""
+def _locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Hold the lock on the file `path`, made where there is none; again where its last holder has moved it away."""
     while True:
-        handle = make()
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(handle, waiting)
             if _bears(path, handle):
@@ -97,14 +100,6 @@ def _bears(path: Path, handle: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except FileNotFoundError:
         return False
-
-
-def _empty(folder: Path) -> None:
-    for item in folder.iterdir():
-        if item.is_dir() and not item.is_symlink():
-            shutil.rmtree(item)
-        else:
-            item.unlink()
 
 
 def _sync(path: Path) -> None:

@@ -27,7 +27,7 @@ from niny.data.archives import LARGEST, gunzip, naming, read_batch, unpack
 from niny.data.digests import files_of, matches, verify
 from niny.data.sets import TINY_IMAGES
 from niny.errors import NinyError, UnwritableError
-from niny.files import replacing, scratch_folder
+from niny.files import replacing, scratch_folder, scratch_lock
 
 Files = Iterator[tuple[str, bytes]]
 Source = Callable[[str, Path], Files]
@@ -57,9 +57,9 @@ def fetch(name: str, root: Path, sources: Sequence[str] | None = None, say: Call
     that cannot be written, and when every source failed.
     """
     chosen = [(s, pick(SOURCES, s, "source")) for s in sources or OFFERED[_known(name)]]
-    killed = root / f".fetch-{name}"  # or at work
-    if not _intact(name, root) or killed.exists():
-        with _scratch(killed, lambda: say(f"{name}: another process is fetching it, waiting")) as scratch:
+    folder = root / f".fetch-{name}"
+    if not _intact(name, root) or scratch_lock(folder).exists():  # a process was killed there, or is at work
+        with _scratch(folder, lambda: say(f"{name}: another process is fetching it, waiting")) as scratch:
             if not _intact(name, root):
                 return _try_all(name, root, chosen, scratch, say)
     say(f"{name}: present and verified")
@@ -100,7 +100,7 @@ def _intact(name: str, root: Path) -> bool:
 def _take(name: str, root: Path, source: Source, scratch: Path) -> None:
     digests = files_of(name)
     with _writing(root):
-        scratch.mkdir()
+        scratch.mkdir(exist_ok=True)
     for file, data in source(name, scratch):
         if not matches(data, digests[file]):
             raise NinyError(f"{file} is truncated or altered (wrong digest)")
