@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 
 study: $(BIN)/.installed
 	@echo "niny: demo study; a second call runs only what changed"
-	@dvc repro --quiet report@demo metrics@demo
+	@dvc repro --quiet report@demo metrics@demo || { echo "niny: the study is not complete; if nothing above says why, 'dvc repro report@demo' does" >&2; exit 1; }
 	@niny summary --scale demo
 
 test: $(BIN)/.installed

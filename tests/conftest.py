@@ -24,15 +24,22 @@ def call(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="session")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone of the working tree (committed or not) in which the study was reproduced at smoke scale."""
-    folder = tmp_path_factory.mktemp("study") / "niny"
-    for name in call(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines():
+def copy_tree(folder: Path) -> Path:
+    """A clone of the working tree, committed or not."""
+    words = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    call(folder, "git", "init", "--quiet")
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone of the working tree (committed or not) in which the study was reproduced at smoke scale."""
+    folder = copy_tree(tmp_path_factory.mktemp("study") / "niny")
     call(folder, "dvc", "repro", "--quiet", *STUDY)
     return folder
 

@@ -1,14 +1,32 @@
 """The two lists of packages name the same things, and what is pinned is what they ask for."""
 
+import os
 import re
+import subprocess
 import tomllib
+from pathlib import Path
 
+import pytest
 import yaml
 from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from reliability import Tally
 
+CORE = (
+    "config",
+    "data_preprocess",
+    "data_sets",
+    "loading",
+    "maps_attribution",
+    "models",
+    "notebooks",
+    "report",
+    "results",
+    "statistics",
+    "training",
+)
 CONDA_NAMES = {
     "matplotlib-base": "matplotlib",
     "playwright-python": "playwright",
@@ -36,13 +54,49 @@ def test_conda_and_pip_install_the_same_packages() -> None:
     assert from_conda() == from_pyproject("dev")
 
 
-def test_every_package_is_pinned_to_a_version_that_is_allowed() -> None:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
+def pins_of(file: str) -> dict[str, str]:
+    lines = (ROOT / file).read_text().splitlines()
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
-    pins = {canonicalize_name(name): version for name, version in pairs}
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_every_package_is_pinned_to_a_version_that_is_allowed() -> None:
+    pins = pins_of("constraints.txt")
     for name, wanted in from_pyproject("dev", "export").items():
         if name != "python":
             assert Version(pins[name]) in Requirement(f"x{wanted}").specifier, name
+
+
+def test_the_lowest_versions_are_the_bounds_of_pyproject() -> None:
+    wanted = from_pyproject("dev", "export")
+    del wanted["python"]
+    pins = pins_of("constraints-lowest.txt")
+    assert set(pins) == set(wanted)
+    for name, specifier in wanted.items():
+        (bound,) = (Version(s.version) for s in Requirement(f"x{specifier}").specifier if s.operator == ">=")
+        assert Version(pins[name]) in Requirement(f"x{specifier}").specifier, name
+        assert Version(pins[name]).release[: len(bound.release)] == bound.release, name  # stubs append their day
+
+
+@pytest.mark.torture("lowest-versions")
+def test_the_core_passes_with_the_lowest_versions(tally: Tally) -> None:
+    """NINY_LOWEST is the folder of an environment made by the lines at the head of constraints-lowest.txt."""
+    named = os.environ.get("NINY_LOWEST")
+    if not named:
+        pytest.skip("NINY_LOWEST names no environment: the head of constraints-lowest.txt makes one")
+    python = Path(named).absolute() / "bin" / "python"
+    pins = pins_of("constraints-lowest.txt")
+    code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+    found = subprocess.run([python, "-c", code, *pins], capture_output=True, text=True, check=True).stdout.split()
+    assert [Version(v) for v in found] == [Version(v) for v in pins.values()]
+    path = {"PYTHONPATH": str(ROOT / "src"), "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+    words = [python, "-m", "pytest", "-o", "addopts=", "-m", "not torture", "-p", "no:cacheprovider"]
+    core = [ROOT / "tests" / f"test_{name}.py" for name in CORE]
+    done = subprocess.run([*words, *core], cwd=ROOT, env={**os.environ, **path}, capture_output=True, text=True)
+    summary = done.stdout.splitlines()[-1].strip("= ")
+    assert done.returncode == 0, summary
+    tally.count = int(summary.split(" passed")[0].split()[-1])
+    tally.found = f"tests passed with torch {pins['torch']}, numpy {pins['numpy']} and {len(pins) - 2} others"
 
 
 def test_torch_and_torchvision_are_a_pair() -> None:

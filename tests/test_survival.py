@@ -19,10 +19,11 @@ from test_training import EXACT, silent, train
 
 from niny.cli import main
 from niny.config import Params, Run, load_params
+from niny.errors import BusyError
 from niny.training import runs
 from niny.training.campaign import campaign, tasks_of
 from niny.training.checkpoint import latest_first, load_checkpoint, save_checkpoint
-from niny.training.lock import BusyError, claim
+from niny.training.lock import claim
 from niny.training.record import seed_folder
 
 FAST = "cifar10-cnn-fc"
@@ -95,9 +96,10 @@ def test_without_a_whole_checkpoint_the_training_starts_again(tmp_path: Path) ->
     assert not latest_first(tmp_path)
 
 
-def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
-    (tmp_path / ".epoch-0001.ckpt.abc.part").write_bytes(b"half")
+def test_what_a_killed_writer_left_is_taken_up_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".epoch-0001.ckpt.part").write_bytes(b"half of a longer file" * 1000)
     assert not list(saved(tmp_path).glob(".*"))
+    assert load_checkpoint(tmp_path, "this", pytest.fail) is not None
 
 
 @pytest.mark.parametrize(("damaged", "after"), [(1, 2), (2, None)])
@@ -182,7 +184,7 @@ def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(run: Run, proje
         assert latest_first(next(project.glob(".niny/checkpoints/**/attempt-0")))[0].name == f"epoch-{kept:04}.ckpt"
         assert not seed_folder(project, run, 0).joinpath("metrics.json").exists()
     killed = contents(train(run, project))
-    assert not list(project.glob("results/**/.*.part"))
+    assert not list(project.glob("results/**/.*"))
     assert killed == contents(train(run, project, fresh=True))
 
 

@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], None] = options.command
     try:
         command(options)
+        _flush()
     except NinyError as error:
         print(f"niny: {error}", file=sys.stderr)
         return 1
@@ -39,6 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("niny: stopped; finished runs are kept, run the same command again to go on", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _flush() -> None:
+    """Meet a full disk or a reader that has left here: when Python ends it would be a trace."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,10 +1,15 @@
-"""Writing files so that a reader never meets half of one: temporary name, sync, rename."""
+"""Writing files so that a reader never meets half of one: temporary name, lock, sync, rename.
 
+A temporary name follows from the one that it stands for, and the kernel's lock on it ends with its process. So nothing
+of a killed process stays for long: whoever does its work again takes up what it left.
+"""
+
+import fcntl
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,35 +17,97 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`: synced and put in its place on success, removed on any error."""
+    """Yield a temporary path beside `path`: synced and put in its place on success, removed on any error.
+
+    A process that would write the same file meanwhile waits.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f".{path.name}.part")
+    with _locked(part) as handle:
+        try:
+            os.ftruncate(handle, 0)
+            yield part
+            _sync(part)
+            part.replace(path)
+        except BaseException as error:
+            part.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.filename is None:  # a write knows no name, and a user needs one
+                error.filename = str(path)
+            raise
+    _sync(path.parent)  # after a power cut, too, the new name shall be there
+
+
+@contextmanager
+def scratch_folder(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """Make `path` an empty folder and remove it at the end. Another process that wants it calls `waiting` and waits."""
+    lock = scratch_lock(path)
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(lock, waiting):
+        try:
+            if path.exists():  # a killed process left it
+                shutil.rmtree(path)
+            path.mkdir()
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+
+
+def scratch_lock(path: Path) -> Path:
+    """The file that is there as long as a scratch folder is, or has been left by a killed process."""
+    return path.with_name(f"{path.name}.lock")  # a file, for a network's file systems lock no folders
+
+
+@contextmanager
+def replacing_record(folder: Path, last: str) -> Iterator[Path]:
+    """Yield an empty folder; on success its files take their places in `folder`, on any error nothing changes there.
+
+    `last` is the file without which the others are no record: the old one goes before they come, the new one after.
+    """
+    with scratch_folder(folder.with_name(f".{folder.name}")) as new:
+        yield new
+        folder.mkdir(exist_ok=True)
+        (folder / last).unlink(missing_ok=True)
+        for path in sorted(new.iterdir(), key=lambda path: path.name == last):
+            path.replace(folder / path.name)
+        _sync(folder)
+
+
+@contextmanager
+def _locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Hold the lock on the file `path`, made where there is none; again where its last holder has moved it away."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(handle, waiting)
+            if _bears(path, handle):
+                yield handle
+                return
+        finally:
+            os.close(handle)
+
+
+def _lock(handle: int, waiting: Callable[[], None]) -> None:
     try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.chmod(0o644)  # mkstemp makes private files; results are meant to be read
-        part.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waiting()
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
-def _sync_folder(folder: Path) -> None:
-    """After a power cut, too, the new name shall be there."""
-    handle = os.open(folder, os.O_RDONLY)
+def _bears(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def remove_parts(folder: Path) -> None:
-    """Take away what killed writers left in a folder that nobody else writes to."""
-    for part in folder.glob(".*.part"):
-        part.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

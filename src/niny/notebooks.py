@@ -6,33 +6,35 @@ addresses, progress), so that the same code on the same machine gives the same b
 """
 
 import ast
+import hashlib
 import json
 import logging
 import math
 import os
 import re
 import sys
-import tempfile
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, NoReturn
 
 import nbformat
 import papermill
-from ipykernel.kernelspec import get_kernel_dict
+from ipykernel.kernelspec import make_ipkernel_cmd
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from niny.config import project_root
-from niny.errors import NinyError
-from niny.files import write_text
+from niny.errors import READABLE, BusyError, NinyError
+from niny.files import scratch_folder, write_text
 
 FORMAT: Any = nbformat  # annotated in part only, and mypy --strict lets nobody call the rest
 
@@ -270,12 +272,15 @@ class ThisPython(AsyncKernelManager):
     @property
     def kernel_spec(self) -> KernelSpec:
         # log level 50: ipykernel warns on every start that localhost is not encrypted, and of its own shutdown
-        return KernelSpec(**get_kernel_dict(["--IPKernelApp.log_level=50"]), env=_kernel_environment())
+        words = make_ipkernel_cmd("niny.kernel", extra_arguments=["--IPKernelApp.log_level=50"])
+        return KernelSpec(argv=words, language="python", env=_kernel_environment(Path(self.connection_file).parent))
 
 
-def _kernel_environment() -> dict[str, str]:
+def _kernel_environment(scratch: Path) -> dict[str, str]:
     # sets print in the order of their hashes, and a shell's MPLBACKEND would hide the figures
     fixed = {"PYTHONHASHSEED": "0", "MPLBACKEND": INLINE}
+    # what a user has set for IPython and matplotlib would show in the figures; and there may be no home to write to
+    fixed |= {"IPYTHONDIR": str(scratch / "ipython"), "MPLCONFIGDIR": str(scratch), "MATPLOTLIBRC": ""}
     if PACKAGES.name != "src":
         return fixed
     # a checkout that is not installed is on a path that the kernel, in its own folder, may not share
@@ -287,14 +292,15 @@ def execute(source: Path, target: Path, parameters: Mapping[str, object]) -> Non
     """Run `source` in the project's root with checked parameters; write the executed copy to `target`.
 
     The notebook's stderr is progress: shown live on ours, not kept. On failure `target` stays as it was, the failed
-    copy goes to build/failed/, and the NinyError says in one line what failed where. Ctrl-C stops the kernel.
+    copy goes to build/failed/, and the NinyError says in one line what failed where. Ctrl-C stops the kernel. Raises
+    NinyError while another process writes the same copy.
     """
     values = _checked(parameters, source)
     failed = project_root() / "build" / "failed" / target.name
     started = time.monotonic()
-    print(f"{target.stem}: running", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        live = Path(scratch) / "live.ipynb"
+    with _alone(target) as scratch:
+        print(f"{target.stem}: running", file=sys.stderr, flush=True)
+        live = scratch / "live.ipynb"
         try:
             _run(clean(read(source)), live, values)
         except (PapermillExecutionError, DeadKernelError) as error:
@@ -303,6 +309,16 @@ def execute(source: Path, target: Path, parameters: Mapping[str, object]) -> Non
         write_text(target, _text(_record(read(live))))
     failed.unlink(missing_ok=True)  # an old failure would mislead
     print(f"{target.stem}: done in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
+
+
+def _alone(target: Path) -> AbstractContextManager[Path]:
+    """A folder for what running leaves behind until its end, by one process at a time."""
+
+    def busy() -> NoReturn:
+        raise BusyError(f"{target.stem} is being run by another process: wait for its end")
+
+    name = hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:8]
+    return scratch_folder(project_root() / ".niny" / "notebooks" / f"{target.stem}-{name}", busy)
 
 
 def _run(notebook: NotebookNode, live: Path, parameters: Mapping[str, object]) -> None:
@@ -315,6 +331,7 @@ def _run(notebook: NotebookNode, live: Path, parameters: Mapping[str, object]) -
         kernel_name=KERNEL["name"],
         language=KERNEL["language"],
         kernel_manager_class=ThisPython,
+        config=Config(ThisPython={"connection_file": str(live.with_name("kernel.json"))}),
         cwd=project_root(),
         progress_bar=False,
         stderr_file=sys.stderr,
@@ -326,7 +343,7 @@ def _run(notebook: NotebookNode, live: Path, parameters: Mapping[str, object]) -
 def _explained(error: PapermillExecutionError | DeadKernelError, name: str, copy: Path) -> NinyError:
     if isinstance(error, DeadKernelError):
         return NinyError(f"{name}: the kernel died, perhaps for want of memory; see {copy}")
-    if error.ename == NinyError.__name__:
+    if error.ename in READABLE:
         return NinyError(error.evalue)
     what = textwrap.shorten(f"{error.ename}: {error.evalue}", 300)
     return NinyError(f"{name}: cell [{error.exec_count}]: {what}; see {copy}")

@@ -12,10 +12,9 @@ import os
 import shutil
 import socket
 import subprocess
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,8 @@ from niny.config import pick
 from niny.data.archives import LARGEST, gunzip, naming, read_batch, unpack
 from niny.data.digests import files_of, matches, verify
 from niny.data.sets import TINY_IMAGES
-from niny.errors import NinyError
-from niny.files import replacing
+from niny.errors import NinyError, UnwritableError
+from niny.files import replacing, scratch_folder, scratch_lock
 
 Files = Iterator[tuple[str, bytes]]
 Source = Callable[[str, Path], Files]
@@ -58,14 +57,23 @@ def fetch(name: str, root: Path, sources: Sequence[str] | None = None, say: Call
     that cannot be written, and when every source failed.
     """
     chosen = [(s, pick(SOURCES, s, "source")) for s in sources or OFFERED[_known(name)]]
-    if _intact(name, root):
-        say(f"{name}: present and verified")
-        return root / name
+    folder = root / f".fetch-{name}"
+    if not _intact(name, root) or scratch_lock(folder).exists():  # a process was killed there, or is at work
+        with _scratch(folder, lambda: say(f"{name}: another process is fetching it, waiting")) as scratch:
+            if not _intact(name, root):
+                return _try_all(name, root, chosen, scratch, say)
+    say(f"{name}: present and verified")
+    return root / name
+
+
+def _try_all(
+    name: str, root: Path, sources: Sequence[tuple[str, Source]], scratch: Path, say: Callable[[str], None]
+) -> Path:
     failures = []
-    for label, source in chosen:
+    for label, source in sources:
         try:
-            _take(name, root, source)
-        except _UnwritableError:
+            _take(name, root, source, scratch / label)
+        except UnwritableError:
             raise
         except Exception as error:  # a source can fail in any way its libraries can
             failures.append(f"{label}: {_one_line(error)}")
@@ -74,10 +82,6 @@ def fetch(name: str, root: Path, sources: Sequence[str] | None = None, say: Call
             say(f"{name}: fetched from {label} and verified")
             return root / name
     raise NinyError(f"cannot get {name} ({'; '.join(failures)}): {_remedy(name)}")
-
-
-class _UnwritableError(NinyError):
-    """The destination, not the source, is at fault: trying another source would be in vain."""
 
 
 def _known(name: str) -> str:
@@ -93,24 +97,24 @@ def _intact(name: str, root: Path) -> bool:
     return True
 
 
-def _take(name: str, root: Path, source: Source) -> None:
+def _take(name: str, root: Path, source: Source, scratch: Path) -> None:
     digests = files_of(name)
-    with _scratch(root) as scratch:
-        for file, data in source(name, scratch):
-            if not matches(data, digests[file]):
-                raise NinyError(f"{file} is truncated or altered (wrong digest)")
-            with _writing(root), replacing(root / name / file) as part:
-                part.write_bytes(data)
+    with _writing(root):
+        scratch.mkdir(exist_ok=True)
+    for file, data in source(name, scratch):
+        if not matches(data, digests[file]):
+            raise NinyError(f"{file} is truncated or altered (wrong digest)")
+        with _writing(root), replacing(root / name / file) as part:
+            part.write_bytes(data)
 
 
 @contextmanager
-def _scratch(root: Path) -> Iterator[Path]:
+def _scratch(folder: Path, waiting: Callable[[], None]) -> Iterator[Path]:
     # beside the data, because the system's temporary folder may be too small for it
-    with _writing(root):
-        root.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=root, prefix=".fetch-")
-    with folder as path:
-        yield Path(path)
+    with ExitStack() as stack:
+        with _writing(folder.parent):
+            stack.enter_context(scratch_folder(folder, waiting))
+        yield folder
 
 
 @contextmanager
@@ -118,7 +122,7 @@ def _writing(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _UnwritableError(
+        raise UnwritableError(
             f"cannot write to {root}: {error.strerror}; make room there or make it writable"
         ) from error
 

@@ -28,7 +28,8 @@ LINES = {  # name -> what is tried, in the order of the table
     "100 megapixels",
     "hostile-words": "Names and captions with HTML, scripts, Markdown and LaTeX in the report",
     "killed": "SIGKILL at random moments of data preparation, training, notebooks and reports, then one plain rerun",
-    "same-bytes": "The same study in two clones of other names, locales, time zones, hash seeds, threads and CPU types",
+    "same-bytes": "Every stage of the study for one network in clones of other names, users, languages, time zones "
+    "and hash seeds, all compared but what was timed; and how far other threads and CPU types lead away",
     "two-at-once": "Processes that start the same run, data preparation or report together",
     "surroundings": "A full disk, a read-only folder, no home, no network, odd clocks, masks, paths and limits",
     "lowest-versions": "The tests with the lowest versions that pyproject.toml allows",

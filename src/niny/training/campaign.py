@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from niny.config import Params, Run, pick
-from niny.errors import NinyError
+from niny.errors import BusyError, NinyError
 from niny.training import record
 from niny.training.device import Compute
-from niny.training.lock import BusyError
 from niny.training.loop import TrainingData
 from niny.training.runs import OutOfTimeError, Say, claim_seed, prepare_data, say_progress, train_seed
 

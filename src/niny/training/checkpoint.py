@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from niny.files import remove_parts, replacing
+from niny.files import replacing
 
 KEPT = 2
 
@@ -27,7 +27,6 @@ def save_checkpoint(folder: Path, epoch: int, identity: str, state: dict[str, An
         part.write_bytes(_digest(identity, body) + body)
     for path in latest_first(folder)[KEPT:]:
         path.unlink()
-    remove_parts(folder)
 
 
 def load_checkpoint(folder: Path, identity: str, say: Callable[[str], None]) -> dict[str, Any] | None:

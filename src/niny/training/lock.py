@@ -7,11 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from niny.errors import NinyError
-
-
-class BusyError(NinyError):
-    """Another process has the lock."""
+from niny.errors import BusyError
 
 
 @contextmanager

@@ -9,7 +9,7 @@
     followed.npz      class maps of twelve fixed test images through the epochs, for seed 0
     maps.json, .npz   scores of the class maps and what they are on resampled images, for the other seeds
 
-metrics.json is written last: a folder without it is no record.
+metrics.json is put there last: a folder without it is no record.
 """
 
 import csv

@@ -23,7 +23,7 @@ from niny.config import Run
 from niny.data.preprocess import fitted
 from niny.data.sets import load
 from niny.errors import NinyError
-from niny.files import remove_parts, write_json
+from niny.files import replacing_record, write_json
 from niny.maps.records import OF_ONE_SEED
 from niny.models import Network, build, initialise, parameter_count
 from niny.models.weights import load_weights, save_weights
@@ -276,9 +276,6 @@ def write_record(
     compute: Compute,
 ) -> None:
     """Measure the final errors in float32 and write the record, metrics.json last."""
-    folder = record.seed_folder(root, run, seed)
-    (folder / "metrics.json").unlink(missing_ok=True)  # from here on the old record is void
-    remove_parts(folder)
     images, labels = data.test_images.float(), data.test_labels
     final = evaluate(trained.net, images, labels, exact(compute))
     probe = slice(run.scale.probe_images)
@@ -305,17 +302,18 @@ def write_record(
         "run_digest": run.digest,
         "code": record.code_digest(),
     }
-    if seed == 0:
-        metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact(compute))
-        keep_followed(folder / FOLLOWED, trained.history, run, len(labels))
-    else:
-        keep_scores(folder / OF_ONE_SEED, trained.net, data, run, compute)
-    record.write_history(folder / "history.csv", trained.history)
-    record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
     command = f"niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}"
     seeds = {"root": run.root_seed, "number": seed, "attempt": min(len(collapsed), ATTEMPTS - 1)}
-    record.write_environment(folder / "environment.json", compute, command, seeds)
-    write_json(folder / "metrics.json", metrics)
+    with replacing_record(record.seed_folder(root, run, seed), "metrics.json") as folder:
+        if seed == 0:
+            metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact(compute))
+            keep_followed(folder / FOLLOWED, trained.history, run, len(labels))
+        else:
+            keep_scores(folder / OF_ONE_SEED, trained.net, data, run, compute)
+        record.write_history(folder / "history.csv", trained.history)
+        record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
+        record.write_environment(folder / "environment.json", compute, command, seeds)
+        write_json(folder / "metrics.json", metrics)
 
 
 def energy_of(history: list[dict[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,133 @@
+"""Processes that start the same thing at the same time: one works, the others wait or leave with one line."""
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import copy_tree
+from processes import FAST, Work, niny, notebook, prepare, report, said, start, train, whole
+from reliability import Tally
+from test_killed import files, folder, forget_report, strays, wait_in_notebook
+
+from niny.files import replacing, write_text
+
+__all__ = ["folder"]  # a fixture
+
+
+def together(work: Work, root: Path, number: int, *arguments: object) -> list[list[str]]:
+    """Start it so many times at once; what those said that left with an error, lines of progress apart."""
+    processes = [start(work, root, *arguments) for _ in range(number)]
+    for process in processes:
+        process.join()
+    assert any(process.exitcode == 0 for process in processes)
+    left = [process for process in processes if process.exitcode]
+    assert {process.exitcode for process in left} <= {1}
+    return [[line for line in said(process) if line.startswith("niny: ")] for process in left]
+
+
+def start_everything(root: Path, number: int) -> None:
+    """Data, a run, the report: by one process, then by many; the same must come out."""
+    for work in (prepare, train, report):
+        whole(work, root)
+    alone = files(root)
+    (root / "data" / "digits" / "digits.bin").unlink()
+    forget_report(root)
+    assert together(prepare, root, number) == []
+    assert together(report, root, number) == []
+    (root / "results" / "smoke" / "runs" / FAST / "seed-1" / "metrics.json").unlink()
+    busy = together(train, root, number)
+    assert all(len(lines) == 1 and "seed 1 is being trained by process" in lines[0] for lines in busy)
+    assert files(root) == alone  # the run last, for the report shows times
+    assert strays(root) == []
+
+
+def test_of_four_processes_that_start_the_same_one_works(folder: Path) -> None:
+    whole(prepare, folder)
+    alone = files(folder)
+    (folder / "data" / "digits" / "digits.bin").unlink()
+    assert together(prepare, folder, 4) == []
+    train_one = ("train", FAST, "--scale", "smoke", "--seeds", "0", "--precision", "float32", "--device", "cpu")
+    busy = together(niny, folder, 4, *train_one)
+    assert all(len(lines) == 1 and "seed 0 is being trained by process" in lines[0] for lines in busy)
+    kept = {name: content for name, content in files(folder).items() if name.startswith("data/")}
+    assert kept == alone
+    assert strays(folder) == []
+
+
+def test_a_notebook_that_is_being_run_is_left_to_its_process(folder: Path) -> None:
+    first = start(wait_in_notebook, folder)
+    while not (folder / "started").exists():
+        first.join(0.1)
+        assert first.is_alive(), said(first)
+    second = start(wait_in_notebook, folder)
+    second.join()
+    assert said(second) == ["niny: long is being run by another process: wait for its end"]
+    first.kill()
+    first.join()
+
+
+def test_writers_of_one_file_take_turns(tmp_path: Path) -> None:
+    number, root = 8, tmp_path / "project"
+    root.mkdir()
+    processes = [start(write_again_and_again, root, str(i) * 50_000) for i in range(number)]
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0, said(process)
+    assert set((root / "it").read_text()) in [{str(i)} for i in range(number)]
+    assert [p.name for p in root.iterdir()] == ["it"]
+
+
+def write_again_and_again(root: Path, text: str) -> None:
+    for _ in range(20):
+        write_text(root / "it", text)
+        assert len(set((root / "it").read_text())) == 1
+
+
+def test_a_writer_that_fails_leaves_the_file_and_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    path.write_text("before")
+    with pytest.raises(OSError, match="No space left") as raised:
+        fill_disk_writing(path)
+    assert raised.value.filename == str(path)
+    assert path.read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["it"]
+
+
+def fill_disk_writing(path: Path) -> None:
+    with replacing(path) as part:
+        part.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def two_repros(root: Path) -> list[str]:
+    """Two `dvc repro` of one stage in one clone; what the one that left said."""
+    copy_tree(root)
+    environment = {**os.environ, "PYTHONPATH": str(root / "src"), "NINY_ROOT": "", "OMP_NUM_THREADS": "1"}
+    words = ["dvc", "repro", "data@digits"]
+    started = [
+        subprocess.Popen(words, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    heard = [process.communicate()[1] for process in started]
+    left = [text for process, text in zip(started, heard, strict=True) if process.returncode]
+    assert len(left) == 1, heard
+    assert (root / "results" / "data" / "digits" / "01-data.ipynb").is_file()
+    return left[0].splitlines()
+
+
+@pytest.mark.torture("two-at-once")
+def test_of_twenty_processes_that_start_the_same_one_works(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, tally: Tally
+) -> None:
+    number = 20
+    start_everything(folder, number)
+    refused = together(notebook, folder, number)
+    assert refused
+    assert all(len(lines) == 1 and "is being run by another process" in lines[0] for lines in refused)
+    lines = two_repros(tmp_path_factory.mktemp("clone") / "niny")
+    assert not [line for line in lines if "Traceback" in line]
+    assert "lock" in lines[0]
+    tally.count = 4 * number + 2
+    tally.found = f"{number} processes each for data, a run, the report and a notebook; two dvc repro: {lines[0]}"
