@@ -41,6 +41,7 @@ def test_authors_recipe_is_the_translated_one(params: Params) -> None:
         ("experiments.cifar10-nin.recipe", "secret", r"unknown recipe 'secret'"),
         ("recipes.authors.lr", "1e-3", r"recipes\.authors\.lr: expected float, got '1e-3'"),
         ("recipes.authors.lr", float("nan"), r"lr: expected float, got nan"),
+        ("recipes.authors.lr", -1, r"lr: must not be negative"),
         ("recipes.authors.batch", -128, r"batch: must not be negative"),
         ("recipes.authors.batch", True, r"batch: expected int, got True"),
         ("recipes.authors.phases", [[200, 1.0, 3]], r"phases\[0\]: expected a list of 2"),

@@ -83,6 +83,7 @@ SCALARS = {  # kind of value -> texts of YAML that it must not become
     float: (
         "1e-3",
         "-0.1",
+        "-1",
         ".nan",
         ".inf",
         "-.inf",

@@ -342,7 +342,7 @@ def _value(raw: Any, hint: Any, where: str) -> Any:
     if origin is tuple:
         return _tuple(raw, arguments, where)
     if hint is float and type(raw) is int and abs(raw) <= LARGEST:
-        return float(raw)
+        raw = float(raw)
     if type(raw) is not hint or (hint is float and not math.isfinite(raw)):
         raise NinyError(f"{where}: expected {hint.__name__}, got {_short(raw)} ({type(raw).__name__})")
     if hint in (int, float) and raw < 0:
