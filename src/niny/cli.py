@@ -16,6 +16,7 @@ from niny.files import write_text
 
 if TYPE_CHECKING:
     from niny.training import Compute
+    from niny.training.campaign import Task
 
 INTERRUPTED = 130  # what a shell gives for a program stopped by Ctrl-C
 
@@ -132,6 +133,10 @@ def add_campaign(commands: "argparse._SubParsersAction[Parser]") -> None:
     campaign.add_argument("--seeds", type=int, metavar="N", help="how many seeds of each (those of the scale)")
     campaign.add_argument("--budget", metavar="TIME", help="stop before it ends: 90s, 25m, 1.5h")
     campaign.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the runs (1)")
+    campaign.add_argument("--ray", metavar="ADDRESS", help="hand the runs to a Ray cluster: HOST:PORT, auto or local")
+    campaign.add_argument("--gpus-per-run", type=float, metavar="N", help="on a cluster: 0.5 puts two runs on a GPU")
+    campaign.add_argument("--cpus-per-run", type=float, metavar="N", help="on a cluster (1)")
+    campaign.add_argument("--ship", action="store_true", help="on a cluster: send all through Ray, no shared folder")
     # one of those processes, and when it must have ended (time.monotonic, which is one clock for all of a machine)
     campaign.add_argument("--worker", type=float, metavar="UNTIL", help=argparse.SUPPRESS)
     add_compute(campaign)
@@ -238,10 +243,12 @@ def run_notebook(options: argparse.Namespace) -> None:
 
 def train_runs(options: argparse.Namespace) -> None:
     from niny.training import choose_compute, train_experiment
+    from niny.training.processes import joined
 
     run = load_params().run(options.scale, options.experiment)
-    compute = choose_compute(options.device, options.precision, options.eager)
-    train_experiment(run, project_root(), seeds=options.seeds, fresh=options.fresh, compute=compute)
+    with joined(options.device):
+        compute = choose_compute(options.device, options.precision, options.eager)
+        train_experiment(run, project_root(), seeds=options.seeds, fresh=options.fresh, compute=compute)
 
 
 def run_campaign(options: argparse.Namespace) -> None:
@@ -250,12 +257,16 @@ def run_campaign(options: argparse.Namespace) -> None:
     from niny.training.campaign import campaign, describe_left, parse_duration, tasks_of
     from niny.training.workers import check_jobs
 
+    check_cluster_options(options)
     until = start + parse_duration(options.budget) if options.budget else options.worker or math.inf
     root, tasks = project_root(), tasks_of(load_params(), options.scale, options.only, options.seeds)
     compute = choose_compute(options.device, options.precision, options.eager)
-    check_jobs(options.jobs, compute)
+    if not options.ray:
+        check_jobs(options.jobs, compute)
     missing = [task for task in tasks if not task.finished(root)]
-    if min(options.jobs, len(missing)) > 1:
+    if options.ray:
+        campaign_on_cluster(options, tasks, until)
+    elif min(options.jobs, len(missing)) > 1:
         share_campaign(options, min(options.jobs, len(missing)), compute, until)
     else:
         quiet = (lambda _: None) if options.worker else None  # of what the other workers are at
@@ -275,6 +286,24 @@ def share_campaign(options: argparse.Namespace, jobs: int, compute: "Compute", u
     words += ["--seeds", str(options.seeds)] if options.seeds else []
     say_progress(describe_jobs(jobs, compute))
     run_workers(words, environments(jobs, compute))
+
+
+def check_cluster_options(options: argparse.Namespace) -> None:
+    if options.ray and options.jobs != 1:
+        raise NinyError("--jobs is for one machine: with --ray, --cpus-per-run and --gpus-per-run say what a run gets")
+    given = {"--gpus-per-run": options.gpus_per_run, "--cpus-per-run": options.cpus_per_run, "--ship": options.ship}
+    if not options.ray and (idle := [name for name, value in given.items() if value not in (None, False)]):
+        raise NinyError(f"{idle[0]} is for a cluster: give its address with --ray, or leave this out")
+
+
+def campaign_on_cluster(options: argparse.Namespace, tasks: Sequence["Task"], until: float) -> None:
+    """`--ray`: the same campaign on the machines of a cluster."""
+    from niny.cluster.driver import Wishes, campaign_on_ray
+    from niny.training.runs import say_progress
+
+    cpus = 1.0 if options.cpus_per_run is None else options.cpus_per_run
+    wishes = Wishes(options.gpus_per_run, cpus, options.device, options.precision, options.eager, options.ship)
+    campaign_on_ray(tasks, project_root(), options.ray, wishes, until, say_progress, sys.stderr.isatty())
 
 
 def run_bench(options: argparse.Namespace) -> None:
@@ -364,6 +393,7 @@ def write_cards(options: argparse.Namespace) -> None:
 
 
 def show_status(options: argparse.Namespace) -> None:
+    from niny.cluster.board import describe
     from niny.training.record import is_finished, read_metrics, seed_folder
 
     params, root = load_params(), project_root()
@@ -378,6 +408,8 @@ def show_status(options: argparse.Namespace) -> None:
             f"{experiment.name:28} recorded {len(done)}/{scale.seeds}  missing {scale.seeds - len(done)}  "
             f"collapsed {collapsed}  test error %: {errors}"
         )
+    if cluster := describe(root, scale.name):
+        print(cluster)
 
 
 def show_summary(options: argparse.Namespace) -> None:
