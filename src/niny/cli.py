@@ -113,9 +113,17 @@ def add_notebook(commands: "argparse._SubParsersAction[Parser]") -> None:
 def add_train(commands: "argparse._SubParsersAction[Parser]") -> None:
     train = commands.add_parser("train", help="train what an experiment lacks, going on where it stopped")
     train.add_argument("experiment", metavar="EXPERIMENT")
-    train.add_argument("--scale", required=True)
+    train.add_argument("--scale", help="of the experiment; imagenet-nin has none")
     train.add_argument("--seeds", type=int, nargs="+", metavar="K", help="these runs only (all of the scale)")
     train.add_argument("--fresh", action="store_true", help="train finished runs again")
+    images = train.add_argument_group("imagenet-nin", "the authors' ImageNet network, from a folder of class folders")
+    images.add_argument("--images", type=Path, metavar="FOLDER", help="with train/<class>/* and val/<class>/*")
+    images.add_argument("--pixels", type=int, default=224, metavar="N", help="a side, that the network reads (224)")
+    images.add_argument("--workers", type=int, default=2, metavar="N", help="processes that decode, for each GPU (2)")
+    images.add_argument("--steps", type=int, metavar="N", help="end after so many updates")
+    images.add_argument(
+        "--out", type=Path, default=Path("imagenet-nin.safetensors"), metavar="FILE", help="(%(default)s)"
+    )
     add_compute(train)
     train.set_defaults(command=train_runs)
 
@@ -175,8 +183,10 @@ def add_bench(commands: "argparse._SubParsersAction[Parser]") -> None:
     bench.add_argument("--scale", default="paper", help="whose network and recipe are measured (paper)")
     bench.add_argument("--json", action="store_true", help="print an object in place of a table")
     bench.add_argument("--inference", action="store_true", help="of predict and class maps on the CPU, by runtime")
+    bench.add_argument("--processes", type=int, nargs="+", metavar="N", help="of so many that share a batch: 1 2")
+    bench.add_argument("--team", type=Path, help=argparse.SUPPRESS)  # one of those processes, and where rates go
     add_compute(bench)
-    bench.set_defaults(command=lambda options: bench_inference(options) if options.inference else run_bench(options))
+    bench.set_defaults(command=choose_bench)
 
 
 def add_predict(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -245,10 +255,31 @@ def train_runs(options: argparse.Namespace) -> None:
     from niny.training import choose_compute, train_experiment
     from niny.training.processes import joined
 
+    if options.experiment == "imagenet-nin":
+        train_imagenet(options)
+        return
+    if options.scale is None or options.images is not None:
+        raise NinyError(f"train {options.experiment}: name its scale with --scale; --images is for imagenet-nin alone")
     run = load_params().run(options.scale, options.experiment)
     with joined(options.device):
         compute = choose_compute(options.device, options.precision, options.eager)
         train_experiment(run, project_root(), seeds=options.seeds, fresh=options.fresh, compute=compute)
+
+
+def train_imagenet(options: argparse.Namespace) -> None:
+    if options.images is None or options.scale is not None:
+        raise NinyError("train imagenet-nin: name its folder of images with --images; it has no --scale")
+    from niny.training import choose_compute
+    from niny.training.folder import RECIPE, Streamed, train_folder
+    from niny.training.processes import joined, leads
+    from niny.training.runs import say_progress
+
+    streamed, recipe = Streamed(options.images, options.pixels, options.workers), load_params().recipes[RECIPE]
+    with joined(options.device):
+        compute = choose_compute(options.device, options.precision, options.eager)
+        path = train_folder(streamed, recipe, project_root(), options.out, compute, say_progress, options.steps)
+        if leads():
+            print(f"weights in {path}, how they came about in {path.with_suffix('.json')}")
 
 
 def run_campaign(options: argparse.Namespace) -> None:
@@ -306,6 +337,17 @@ def campaign_on_cluster(options: argparse.Namespace, tasks: Sequence["Task"], un
     campaign_on_ray(tasks, project_root(), options.ray, wishes, until, say_progress, sys.stderr.isatty())
 
 
+def choose_bench(options: argparse.Namespace) -> None:
+    if options.inference and options.processes:
+        raise NinyError("bench: --inference and --processes measure different things; leave one out")
+    if options.team:
+        bench_team(options)
+    elif options.processes:
+        bench_processes(options)
+    else:
+        (bench_inference if options.inference else run_bench)(options)
+
+
 def run_bench(options: argparse.Namespace) -> None:
     from niny.benchmark import keep, measure, table
     from niny.training import choose_compute
@@ -315,6 +357,38 @@ def run_bench(options: argparse.Namespace) -> None:
     result = measure(run, choose_compute(options.device, options.precision, options.eager), say=say_progress)
     path = keep(result, project_root())
     print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
+
+
+def bench_processes(options: argparse.Namespace) -> None:
+    from niny.benchmark.scaling import check_processes, keep, measure, table
+    from niny.training import choose_compute
+    from niny.training.folder import RECIPE
+    from niny.training.runs import say_progress
+
+    params = load_params()
+    run = params.run(options.scale, options.experiment)
+    compute = choose_compute(options.device, options.precision, options.eager)
+    check_processes(options.processes, compute)
+    words = ["--experiment", options.experiment, "--scale", options.scale]
+    words += ["--device", compute.device.type, "--precision", compute.precision]
+    result = measure(run, params.recipes[RECIPE], options.processes, words, compute, say_progress)
+    path = keep(result, project_root())
+    print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
+
+
+def bench_team(options: argparse.Namespace) -> None:
+    from niny.benchmark.scaling import team_rates
+    from niny.files import write_json
+    from niny.training import choose_compute
+    from niny.training.folder import RECIPE
+    from niny.training.processes import joined, leads
+
+    params = load_params()
+    with joined(options.device):
+        compute = choose_compute(options.device, options.precision, options.eager)
+        rates = team_rates(params.run(options.scale, options.experiment), params.recipes[RECIPE], compute)
+        if leads():
+            write_json(options.team, rates)
 
 
 def bench_inference(options: argparse.Namespace) -> None:

@@ -244,9 +244,8 @@ class Driver:
     def order(self, number: int) -> Any:
         task, wishes = self.tasks[number], self.wishes
         device = wishes.device if self.gpus else "cpu"  # Ray hides GPUs from those alone that ask for a part of one
-        order = self.node.Order(
-            number, task, self.root, self.token, device, wishes.precision, wishes.eager, threads_of(wishes)
-        )
+        how = (device, wishes.precision, wishes.eager, threads_of(wishes))
+        order = self.node.Order(number, self.out[number].row.losses, task, self.root, self.token, *how)
         if not self.ship:
             return order
         saved = checkpoints(self.root, task.run, task.seed)
@@ -267,8 +266,9 @@ class Driver:
             self.hear(news)
 
     def hear(self, news: Any) -> None:
-        """What a machine tells after an epoch; of a run that is not out any more nothing is kept."""
-        if (out := self.out.get(news.number)) is None:
+        """What a machine tells after an epoch. One that was given up may still speak: its run is elsewhere by then."""
+        out = self.out.get(news.number)
+        if out is None or out.row.losses != news.losses:
             return
         self.node.write_files(self.root, news.saved)
         for folder in {(self.root / name).parent for name in news.saved}:

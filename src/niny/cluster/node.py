@@ -39,6 +39,7 @@ class Order:
     """A run as it is sent out."""
 
     number: int  # of the run in the campaign
+    losses: int  # how often it was sent out before
     task: Task
     root: Path  # the project's folder where the driver runs
     token: str  # what `token_path(root)` says there; a machine that reads the same sees the same folder
@@ -55,6 +56,7 @@ class News:
     """What the driver hears of a run; `saved` is its latest checkpoint where things are shipped."""
 
     number: int
+    losses: int  # as in the order
     line: str
     node: str
     started: float
@@ -113,7 +115,9 @@ class Reporter:
         epoch = epoch_of(latest) if latest else 0
         fresh = self.ship and latest is not None and latest != self.sent
         saved = {str(latest.relative_to(self.root)): latest.read_bytes()} if fresh and latest else {}
-        news = News(self.order.number, line, self.node, self.started, epoch, self.expected(epoch), saved)
+        news = News(
+            self.order.number, self.order.losses, line, self.node, self.started, epoch, self.expected(epoch), saved
+        )
         self.mail.put(news)
         self.sent = latest
 

@@ -184,7 +184,7 @@ def train_attempt(
     optimiser = make_optimiser(net, run.recipe)
     identity = f"{run.digest} {record.code_digest()} {compute}"
     # apart by identity, so that trying other code or another precision leaves these where they are
-    folder = checkpoints(root, run, seeds.number) / _short_digest(identity) / f"attempt-{seeds.attempt}"
+    folder = checkpoints(root, run, seeds.number) / short_digest(identity) / f"attempt-{seeds.attempt}"
     history = resume(folder, identity, net, optimiser, say)
     if len(agreed(history)) != len(history):
         raise NinyError(f"the processes do not see the same checkpoints: {root} must be a folder that all share")
@@ -255,7 +255,7 @@ def checkpoints(root: Path, run: Run, seed: int) -> Path:
     return root / ".niny" / "checkpoints" / run.scale.name / run.experiment.name / f"seed-{seed}"
 
 
-def _short_digest(text: str) -> str:
+def short_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
