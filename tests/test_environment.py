@@ -35,7 +35,7 @@ def test_every_package_is_pinned_to_a_version_that_is_allowed() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
     pins = {canonicalize_name(name): version for name, version in pairs}
-    for name, wanted in from_pyproject("dev", "export").items():
+    for name, wanted in from_pyproject("dev", "export", "cluster").items():
         if name != "python":
             assert Version(pins[name]) in Requirement(f"x{wanted}").specifier, name
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -73,6 +74,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     readme = commands.add_parser("readme", help="bring the results shown in README.md and results/ up to date")
     readme.set_defaults(command=write_readmes)
+
+    estimate = commands.add_parser("estimate", help="bring docs/scale.md up to date with the benchmarks kept here")
+    estimate.set_defaults(command=write_estimate_page)
 
     planner = commands.add_parser("plan", help=f"derive {PLAN}, the list of DVC stages, from params.yaml")
     planner.set_defaults(command=write_plan)
@@ -334,6 +338,7 @@ def campaign_on_cluster(options: argparse.Namespace, tasks: Sequence["Task"], un
 
     cpus = 1.0 if options.cpus_per_run is None else options.cpus_per_run
     wishes = Wishes(options.gpus_per_run, cpus, options.device, options.precision, options.eager, options.ship)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Slurm and Kubernetes send before the end
     campaign_on_ray(tasks, project_root(), options.ray, wishes, until, say_progress, sys.stderr.isatty())
 
 
@@ -497,6 +502,12 @@ def write_readmes(_: argparse.Namespace) -> None:
 
     for path in write_readmes(load_params(), project_root()):
         print(path)
+
+
+def write_estimate_page(_: argparse.Namespace) -> None:
+    from niny.benchmark.estimate import write_estimate
+
+    print(write_estimate(load_params(), project_root()))
 
 
 def write_plan(_: argparse.Namespace) -> None:

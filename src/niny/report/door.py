@@ -8,7 +8,7 @@ from pathlib import Path
 
 from niny.config import Params, Scale
 from niny.errors import NinyError
-from niny.files import write_text
+from niny.files import between, write_text
 from niny.paper import reported
 from niny.report.study import Study, load_study, scale_label
 from niny.report.tables import NONE, count, ours, spread, verdict
@@ -36,13 +36,12 @@ def kept_studies(params: Params, root: Path) -> list[Study]:
 
 def readme_text(params: Params, root: Path, text: str) -> str:
     """README.md with its part between the markers made anew from the most telling study."""
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise NinyError(f"README.md has no place for results: put the lines {BEGIN} and {END} where they belong")
     studies = kept_studies(params, root)
     shown = study_text(studies[0], "results/") if studies else "No run has been recorded yet."
-    return f"{head}{BEGIN}\n{shown}\n{END}{tail}"
+    made = between(text, BEGIN, END, shown)
+    if made is None:
+        raise NinyError(f"README.md has no place for results: put the lines {BEGIN} and {END} where they belong")
+    return made
 
 
 def door_text(params: Params, root: Path) -> str:
