@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from conftest import ROOT
 
@@ -23,10 +24,12 @@ from niny.benchmark.estimate import (
     work,
     write_estimate,
 )
+from niny.benchmark.loops import training_flops
 from niny.cli import make_parser
 from niny.config import Params
 from niny.errors import NinyError
 from niny.files import write_json
+from niny.models import nin_cifar
 
 DOCS = ROOT / "docs"
 
@@ -96,7 +99,12 @@ def test_the_page_says_what_was_measured_and_names_what_is_assumed(params: Param
     assert "assumed, not measured" in text
     assert ("No GPU measured" in text) == all("nvidia" not in device.name for device in devices(ROOT))
     assert devices(tmp_path) == [Device("assumed, not measured: the aim for one GPU", AIM)]
-    assert len(work(params).runs) == 20 * len(params.experiments_at("paper"))
+    todo = work(params)
+    run = params.run("paper", "cifar10-nin")
+    plain = training_flops(nin_cifar(), torch.randn(1, 3, 32, 32), torch.tensor([3]), run.recipe)
+    assert todo.cifar_flops == pytest.approx(plain)
+    assert todo.runs[0] == pytest.approx(plain * 50_000 * 260)
+    assert len(todo.runs) == 20 * len(params.experiments_at("paper"))
     (tmp_path / "docs").mkdir()
     (tmp_path / PAGE).write_text("no markers")
     with pytest.raises(NinyError, match="no place for the estimate"):

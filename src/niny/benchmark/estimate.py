@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from niny.benchmark.loops import training_flops
 from niny.benchmark.results import kept, machine_name
 from niny.benchmark.scaling import FOLDER as SCALING
-from niny.config import Params, Run
+from niny.config import Params, Recipe, Run
 from niny.errors import NinyError
 from niny.files import between, write_text
-from niny.models import build, nin_imagenet, parameter_count
+from niny.models import Network, build, nin_imagenet, parameter_count
 from niny.training.folder import RECIPE
+from niny.training.update import loss_of
 
 PAGE = Path("docs", "scale.md")
 BEGIN, END = "<!-- estimate: begin (niny estimate) -->", "<!-- estimate: end -->"
@@ -63,15 +64,24 @@ def work(params: Params) -> Work:
     """All runs of the paper's scale with SEEDS seeds each, and ImageNet's network."""
     names = [experiment.name for experiment in params.experiments_at(SCALE)]
     runs = [run_flops(params.run(SCALE, name)) for name in names]
-    net, recipe = nin_imagenet(), params.recipes[RECIPE]
-    imagenet = training_flops(net, torch.randn(1, 3, 224, 224), torch.tensor([0]), recipe)
-    cifar = image_flops(params.run(SCALE, "cifar10-nin"))
+    recipe, cifar = params.recipes[RECIPE], image_flops(params.run(SCALE, "cifar10-nin"))
+    with torch.device("meta"):
+        net = nin_imagenet()
+        imagenet = operations(net, torch.empty(2, 3, 224, 224), recipe)
     return Work(len(names), runs * SEEDS, cifar, imagenet, 4 * parameter_count(net), recipe.batch)
 
 
 def image_flops(run: Run) -> float:
-    images = torch.randn(2, run.data.channels, run.data.size, run.data.size)
-    return training_flops(build(run), images, torch.tensor([0, 1]), run.recipe)
+    with torch.device("meta"):
+        return operations(build(run), torch.empty(2, run.data.channels, run.data.size, run.data.size), run.recipe)
+
+
+def operations(net: Network, images: torch.Tensor, recipe: Recipe) -> float:
+    """Of one image's forward and backward pass, counted on PyTorch's device without memory: nothing is computed."""
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter:
+        loss_of(net(images), labels, recipe).backward()
+    return float(counter.get_total_flops() / len(images))
 
 
 def run_flops(run: Run) -> float:
@@ -122,7 +132,7 @@ def estimate_text(params: Params, root: Path) -> str:
     parts = [
         f"{said} Rows named after a machine use what was measured on it. The row `{ASSUMED}` takes {AIM:,.0f} images/s "
         "of CIFAR-10's network, this project's aim, which nobody has measured, as if it had been.",
-        f"**The study**: {todo.experiments} experiments x {SEEDS} seeds = {len(todo.runs)} runs of the authors' length; "
+        f"**The study**: {todo.experiments} experiments x {SEEDS} seeds = {len(todo.runs)} runs at full length; "
         f"{total:.2e} operations in all, {longest:.2e} in the longest.",
         markdown("CIFAR-10 images/s", found, lambda d: f"{d.images_per_s:,.0f}", partial(study_seconds, todo)),
         f"**ImageNet**: {IMAGENET_IMAGES:,} images x {IMAGENET_EPOCHS} epochs, {todo.imagenet_flops:.2e} operations an "
