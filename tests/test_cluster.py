@@ -142,7 +142,7 @@ def test_ctrl_c_leaves_finished_runs_and_checkpoints_and_status_tells(project: P
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if "epoch  3/" in line:
+            if "epoch 3/" in line:
                 break
         time.sleep(1)  # the board follows the news
         running = describe(project, "smoke")

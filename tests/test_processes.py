@@ -35,29 +35,78 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
 
 
-def test_two_processes_train_as_one_does(project: Path) -> None:
-    """Dropout, reshuffled batches of 32 of which the last has 29: the same curve, to 1e-5, over 90 updates.
-
-    Later on rounding tells: two orders of the same float32 sums part like two runs of neighbouring seeds.
-    """
+def test_two_processes_leave_the_record_that_one_leaves(project: Path) -> None:
+    """By the command: dropout, reshuffled batches of 32 of which the last has 29, one epoch; one process speaks."""
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("phases: [[5, 1.0], [1, 0.1]]", "phases: [[1, 1.0], [1, 0.1]]"))
-    run, curves = load_params(project).run("smoke", "cifar10-nin"), {}
-    folder = seed_folder(project, run, 0)
+    path.write_text(path.read_text().replace("phases: [[5, 1.0], [1, 0.1]]", "phases: [[1, 1.0]]"))
+    folder, curves = seed_folder(project, load_params(project).run("smoke", "cifar10-nin"), 0), {}
     for number in (1, 2):
         done = torchrun(number, *TRAIN, cwd=project)
         assert done.returncode == 0, done.stderr
         curves[number] = rows(folder)
-        metrics = read_metrics(folder)
-        assert metrics["test_images"] == 360
-        about = json.loads((folder / "environment.json").read_text())
-        assert about["processes"] == number
-        assert sum("epoch 2/2" in line for line in done.stderr.splitlines()) == 1  # one of them speaks
+        assert read_metrics(folder)["test_images"] == 360
+        assert json.loads((folder / "environment.json").read_text())["processes"] == number
+        assert sum("epoch 1/1" in line for line in done.stderr.splitlines()) == 1
         shutil.rmtree(folder)
-    for column in ("train_loss", "train_error_masked", "test_error", "lr", "live_share"):
+    for column in ("train_loss", "lr"):
         one, two = ([float(row[column]) for row in curves[number]] for number in (1, 2))
         assert two == pytest.approx(one, rel=1e-5), column
-    assert len(curves[1]) == run.recipe.epochs == 2
+
+
+CURVE = """
+import json, sys
+from pathlib import Path
+import torch
+from niny.config import load_params
+from niny.models import build, initialise
+from niny.training import Compute
+from niny.training.loop import batches
+from niny.training.optimiser import learning_rate, make_optimiser, set_rate
+from niny.training.processes import joined, leads, size
+from niny.training.runs import prepare_data
+from niny.training.update import make_update
+
+run = load_params().run("smoke", "cifar10-nin")
+curves = {}
+with joined("cpu"):
+    compute = Compute(torch.device("cpu"), torch.float32, processes=size())
+    data = prepare_data(run, Path(), compute)
+    for name, dtype in (("float64", torch.float64), ("float32", torch.float32)):
+        net = build(run)
+        initialise(net, run.recipe.init, run.recipe.init_std, 3)
+        net.to(memory_format=torch.channels_last).to(dtype).train()
+        update = make_update(net, make_optimiser(net, run.recipe), run.recipe, compute)
+        torch.manual_seed(1)
+        curve = curves[name] = []
+        for epoch in range(3):
+            for index in batches(1437, run.recipe, epoch, compute.device):
+                set_rate(update.optimiser, learning_rate(run.recipe, len(curve), 45))
+                update.totals.zero_()
+                update(data.train_images[index].to(dtype), data.train_labels[index])
+                curve.append(update.sums()[0] / len(index))
+    if leads():
+        print(json.dumps(curves))
+"""
+
+
+def test_two_processes_have_the_loss_curve_of_one(project: Path) -> None:
+    """To 1e-5 in float32 over the first epoch's 45 updates. Later rounding alone tells: in float64 it holds on and on.
+
+    (Some ReLUs open or close by the last digit of a sum, and two orders of summing part as neighbouring seeds do.)
+    """
+    (project / "curve.py").write_text(CURVE)
+    found = []
+    for number in (1, 2):
+        starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number), "curve.py"]
+        done = subprocess.run(
+            [sys.executable, *starter], cwd=project, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
+    one, two = found
+    assert len(one["float64"]) == 135
+    assert two["float64"] == pytest.approx(one["float64"], rel=1e-6)
+    assert two["float32"][:45] == pytest.approx(one["float32"][:45], rel=1e-5)
 
 
 @given(st.integers(0, 500), st.integers(1, 9))

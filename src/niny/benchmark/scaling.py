@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +116,16 @@ def imagenet_rate(net: Network, recipe: Recipe, compute: Compute) -> float:
     update = make_update(net.train(), make_optimiser(net, recipe), recipe, compute)
     set_rate(update.optimiser, RATE)
 
-    def step() -> None:
-        if size() > 1:
-            update.learn(images, labels, mine * size() / recipe.batch)
-        else:
-            update(images, labels)
+    def steps(number: int) -> None:
+        for _ in range(number):
+            if size() > 1:
+                update.learn(images, labels, mine * size() / recipe.batch)
+            else:
+                update(images, labels)
 
-    step()
+    steps(1)
     number = IMAGENET_UPDATES[compute.device.type]
-    return number * recipe.batch / seconds(lambda: [step() for _ in range(number)], compute)
+    return number * recipe.batch / seconds(partial(steps, number), compute)
 
 
 def decoding() -> dict[str, Any]:

@@ -7,6 +7,7 @@ a few more than fit, so that a lost one, which goes to the front again, is not l
 """
 
 import json
+import math
 import os
 import secrets
 import socket
@@ -50,10 +51,14 @@ class Wishes:
     ship: bool = False  # send records and data through Ray even where the folder is shared
 
     def check(self) -> None:
-        if self.gpus is not None and not (0 <= self.gpus <= 1 or self.gpus == int(self.gpus) > 0):
+        if self.gpus is not None and not (0 <= self.gpus <= 1 or whole(self.gpus)):
             raise NinyError(f"--gpus-per-run {self.gpus:g}: a part of one (0.5), or a whole number")
-        if not (0 < self.cpus <= 1 or self.cpus == int(self.cpus) > 0):
+        if not (0 < self.cpus <= 1 or whole(self.cpus)):
             raise NinyError(f"--cpus-per-run {self.cpus:g}: a part of one (0.5), or a whole number from 1")
+
+
+def whole(number: float) -> bool:
+    return 1 <= number < math.inf and number % 1 == 0
 
 
 @contextmanager

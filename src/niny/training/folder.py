@@ -62,7 +62,7 @@ class Streamed:
             raise NinyError(f"{self.folder}: train and val do not have the same class folders")
         return train, val
 
-    def loader(self, images: ImageFolder, order: Sequence[Sequence[int]], seed: int) -> DataLoader[Any]:
+    def loader(self, images: ImageFolder, order: list[list[int]], seed: int) -> DataLoader[Any]:
         """Batches of these numbers of images: uint8 N x 3 x pixels x pixels, labels N."""
         draws = torch.Generator().manual_seed(seed)
         pinned = torch.cuda.is_available()
@@ -174,7 +174,7 @@ class Training:
                 wrong += torch.stack([(net(images).argmax(1) != labels).sum(), (labels >= 0).sum()])
         mistakes, seen = summed(wrong).tolist()
         assert seen == len(self.val)
-        return 100 * mistakes / seen
+        return float(100 * mistakes / seen)
 
 
 def train_folder(
