@@ -299,7 +299,7 @@ def run_campaign(options: argparse.Namespace) -> None:
     if not options.ray:
         check_jobs(options.jobs, compute)
     missing = [task for task in tasks if not task.finished(root)]
-    if options.ray:
+    if options.ray and missing:
         campaign_on_cluster(options, tasks, until)
     elif min(options.jobs, len(missing)) > 1:
         share_campaign(options, min(options.jobs, len(missing)), compute, until)
