@@ -1,13 +1,14 @@
 """`niny bench`: consistent figures, kept by machine. How quick anything is, no test asks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from niny.benchmark import Amount, keep, kept, measure, table
+from niny.benchmark import Amount, keep, kept, measure, scaling, table
 from niny.benchmark.bench import AMOUNTS
 from niny.benchmark.loops import training_flops
 from niny.cli import main
@@ -15,6 +16,7 @@ from niny.config import Params
 from niny.errors import NinyError
 from niny.models import nin_cifar
 from niny.training import Compute, choose_compute
+from niny.training.folder import RECIPE
 
 LITTLE = Amount(plain=64, engine=256, rounds=2, batches=(32, 64), zca=200, grids=3)
 
@@ -81,6 +83,42 @@ def test_wrong_words_are_one_line(
     assert main(["bench", *arguments]) == 1
     assert complaint in capsys.readouterr().err
     assert not kept(project)
+
+
+def test_a_team_s_rates_are_held_against_those_of_one(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, recipe = params.run("smoke", "cifar10-nin"), replace(params.recipes[RECIPE], batch=1)
+    one = scaling.team_rates(run, recipe, Compute(torch.device("cpu"), torch.float32))
+    assert set(one) == {"cifar10-nin", "imagenet-nin"}
+    assert one["cifar10-nin"] > one["imagenet-nin"] > 0  # a sliver on digits, and the whole at 224 pixels
+    monkeypatch.setattr(scaling, "run_team", lambda number, *_: {name: 1.5 * number * r for name, r in one.items()})
+    monkeypatch.setattr(scaling, "JPEGS", 4)
+    found = scaling.measure(run, recipe, [2, 1], [], choose_compute("cpu"), lambda _: None)
+    assert found["efficiency"]["2"] == pytest.approx({"cifar10-nin": 1.0, "imagenet-nin": 1.0})
+    assert found["decoding"]["images_per_s"] > 0
+    scaling.keep(found, tmp_path)
+    assert [result["decoding"] for result in kept(tmp_path, scaling.FOLDER)] == [found["decoding"]]
+    assert "100 %" in scaling.table(found)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--processes", "2"], "name 1, which the others are held against"),
+        (["--processes", "1", "1"], "each number once"),
+        (["--processes", "0", "1"], "--processes 0: this machine has"),
+        (["--processes", "1", "999"], "--processes 999: this machine has"),
+        (["--processes", "1", "--inference"], "leave one out"),
+    ],
+)
+def test_wrong_numbers_of_processes_are_one_line(
+    project: Path, words: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "--device", "cpu", *words]) == 1
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert said.count("\n") == 1
 
 
 def test_float32_is_measured_where_it_is_asked_for(params: Params) -> None:

@@ -36,6 +36,11 @@ RUN_BY = {
     "dvc exp show": "test_dvc.test_the_readme_s_experiment_runs",
     "git commit": "test_dvc.test_the_readme_s_experiment_runs",
     "git restore": "test_dvc.test_the_readme_s_experiment_runs",
+    "niny campaign --scale paper --ray": "test_cluster.test_an_address_where_no_cluster_is_is_one_line",
+    "torchrun --nproc-per-node": "test_processes.test_two_processes_leave_the_record_that_one_leaves",
+    "niny train imagenet-nin": "test_folder.test_it_goes_on_where_it_stopped",
+    "niny bench --processes": "test_benchmark.test_a_team_s_rates_are_held_against_those_of_one",
+    "niny estimate": "test_docs.test_the_page_says_what_was_measured_and_names_what_is_assumed",
     "niny bench --inference": "test_inference.test_how_long_answers_take_is_measured_for_each_runtime",
     "niny bench": "test_benchmark.test_the_command_prints_one_object",
     "niny campaign --scale paper --budget": "test_campaign.test_the_command_runs_and_tells_what_is_left",
@@ -52,7 +57,7 @@ RUN_BY = {
     "PYTHONPATH=src python -m niny": "test_workers.test_two_workers_on_a_bare_machine_share_a_campaign",
     "cp -r ELSEWHERE/results": "test_study.test_every_run_of_the_scale_has_a_record",  # records of another folder
 }
-PROGRAMS = ("make ", "dvc ", "niny ", "git ", "cp ", "PYTHONPATH=", "pip ", "python ", "source ")
+PROGRAMS = ("make ", "dvc ", "niny ", "git ", "cp ", "PYTHONPATH=", "pip ", "python ", "source ", "torchrun ")
 
 
 def commands() -> list[str]:
@@ -80,7 +85,11 @@ def test_every_niny_command_is_understood(line: str) -> None:
     words = shlex.split(line.rpartition("niny ")[2])
     options = make_parser().parse_args(words)
     for what in ("scale", "experiment"):
-        names = set(getattr(load_params(ROOT), f"{what}s")) | set(added())
+        names = {
+            *getattr(load_params(ROOT), f"{what}s"),
+            *added(),
+            "imagenet-nin",
+        }  # which has no entry: it has no scale
         assert getattr(options, what, None) in {None, *names}
 
 

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from niny.files import write_text
 
 if TYPE_CHECKING:
     from niny.training import Compute
+    from niny.training.campaign import Task
 
 INTERRUPTED = 130  # what a shell gives for a program stopped by Ctrl-C
 
@@ -87,6 +89,9 @@ def make_parser() -> argparse.ArgumentParser:
     readme = commands.add_parser("readme", help="bring the results shown in README.md and results/ up to date")
     readme.set_defaults(command=write_readmes)
 
+    estimate = commands.add_parser("estimate", help="bring docs/scale.md up to date with the benchmarks kept here")
+    estimate.set_defaults(command=write_estimate_page)
+
     planner = commands.add_parser("plan", help=f"derive {PLAN}, the list of DVC stages, from params.yaml")
     planner.set_defaults(command=write_plan)
     return parser
@@ -128,9 +133,17 @@ def add_notebook(commands: "argparse._SubParsersAction[Parser]") -> None:
 def add_train(commands: "argparse._SubParsersAction[Parser]") -> None:
     train = commands.add_parser("train", help="train what an experiment lacks, going on where it stopped")
     train.add_argument("experiment", metavar="EXPERIMENT")
-    train.add_argument("--scale", required=True)
+    train.add_argument("--scale", help="of the experiment; imagenet-nin has none")
     train.add_argument("--seeds", type=int, nargs="+", metavar="K", help="these runs only (all of the scale)")
     train.add_argument("--fresh", action="store_true", help="train finished runs again")
+    images = train.add_argument_group("imagenet-nin", "the authors' ImageNet network, from a folder of class folders")
+    images.add_argument("--images", type=Path, metavar="FOLDER", help="with train/<class>/* and val/<class>/*")
+    images.add_argument("--pixels", type=int, default=224, metavar="N", help="a side, that the network reads (224)")
+    images.add_argument("--workers", type=int, default=2, metavar="N", help="processes that decode, for each GPU (2)")
+    images.add_argument("--steps", type=int, metavar="N", help="end after so many updates")
+    images.add_argument(
+        "--out", type=Path, default=Path("imagenet-nin.safetensors"), metavar="FILE", help="(%(default)s)"
+    )
     add_compute(train)
     train.set_defaults(command=train_runs)
 
@@ -148,6 +161,10 @@ def add_campaign(commands: "argparse._SubParsersAction[Parser]") -> None:
     campaign.add_argument("--seeds", type=int, metavar="N", help="how many seeds of each (those of the scale)")
     campaign.add_argument("--budget", metavar="TIME", help="stop before it ends: 90s, 25m, 1.5h")
     campaign.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the runs (1)")
+    campaign.add_argument("--ray", metavar="ADDRESS", help="hand the runs to a Ray cluster: HOST:PORT, auto or local")
+    campaign.add_argument("--gpus-per-run", type=float, metavar="N", help="on a cluster: 0.5 puts two runs on a GPU")
+    campaign.add_argument("--cpus-per-run", type=float, metavar="N", help="on a cluster (1)")
+    campaign.add_argument("--ship", action="store_true", help="on a cluster: send all through Ray, no shared folder")
     # one of those processes, and when it must have ended (time.monotonic, which is one clock for all of a machine)
     campaign.add_argument("--worker", type=float, metavar="UNTIL", help=argparse.SUPPRESS)
     add_compute(campaign)
@@ -186,8 +203,10 @@ def add_bench(commands: "argparse._SubParsersAction[Parser]") -> None:
     bench.add_argument("--scale", default="paper", help="whose network and recipe are measured (paper)")
     bench.add_argument("--json", action="store_true", help="print an object in place of a table")
     bench.add_argument("--inference", action="store_true", help="of predict and class maps on the CPU, by runtime")
+    bench.add_argument("--processes", type=int, nargs="+", metavar="N", help="of so many that share a batch: 1 2")
+    bench.add_argument("--team", type=Path, help=argparse.SUPPRESS)  # one of those processes, and where rates go
     add_compute(bench)
-    bench.set_defaults(command=lambda options: bench_inference(options) if options.inference else run_bench(options))
+    bench.set_defaults(command=choose_bench)
 
 
 def add_predict(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -269,10 +288,33 @@ def time_notebooks(_: argparse.Namespace) -> None:
 
 def train_runs(options: argparse.Namespace) -> None:
     from niny.training import choose_compute, train_experiment
+    from niny.training.processes import joined
 
+    if options.experiment == "imagenet-nin":
+        train_imagenet(options)
+        return
+    if options.scale is None or options.images is not None:
+        raise NinyError(f"train {options.experiment}: name its scale with --scale; --images is for imagenet-nin alone")
     run = load_params().run(options.scale, options.experiment)
-    compute = choose_compute(options.device, options.precision, options.eager)
-    train_experiment(run, project_root(), seeds=options.seeds, fresh=options.fresh, compute=compute)
+    with joined(options.device):
+        compute = choose_compute(options.device, options.precision, options.eager)
+        train_experiment(run, project_root(), seeds=options.seeds, fresh=options.fresh, compute=compute)
+
+
+def train_imagenet(options: argparse.Namespace) -> None:
+    if options.images is None or options.scale is not None:
+        raise NinyError("train imagenet-nin: name its folder of images with --images; it has no --scale")
+    from niny.training import choose_compute
+    from niny.training.folder import RECIPE, Streamed, train_folder
+    from niny.training.processes import joined, leads
+    from niny.training.runs import say_progress
+
+    streamed, recipe = Streamed(options.images, options.pixels, options.workers), load_params().recipes[RECIPE]
+    with joined(options.device):
+        compute = choose_compute(options.device, options.precision, options.eager)
+        path = train_folder(streamed, recipe, project_root(), options.out, compute, say_progress, options.steps)
+        if leads():
+            print(f"weights in {path}, how they came about in {path.with_suffix('.json')}")
 
 
 def run_campaign(options: argparse.Namespace) -> None:
@@ -281,12 +323,16 @@ def run_campaign(options: argparse.Namespace) -> None:
     from niny.training.campaign import campaign, describe_left, parse_duration, tasks_of
     from niny.training.workers import check_jobs
 
+    check_cluster_options(options)
     until = start + parse_duration(options.budget) if options.budget else options.worker or math.inf
     root, tasks = project_root(), tasks_of(load_params(), options.scale, options.only, options.seeds)
     compute = choose_compute(options.device, options.precision, options.eager)
-    check_jobs(options.jobs, compute)
+    if not options.ray:
+        check_jobs(options.jobs, compute)
     missing = [task for task in tasks if not task.finished(root)]
-    if min(options.jobs, len(missing)) > 1:
+    if options.ray and missing:
+        campaign_on_cluster(options, tasks, until)
+    elif min(options.jobs, len(missing)) > 1:
         share_campaign(options, min(options.jobs, len(missing)), compute, until)
     else:
         quiet = (lambda _: None) if options.worker else None  # of what the other workers are at
@@ -308,6 +354,36 @@ def share_campaign(options: argparse.Namespace, jobs: int, compute: "Compute", u
     run_workers(words, environments(jobs, compute))
 
 
+def check_cluster_options(options: argparse.Namespace) -> None:
+    if options.ray and options.jobs != 1:
+        raise NinyError("--jobs is for one machine: with --ray, --cpus-per-run and --gpus-per-run say what a run gets")
+    given = {"--gpus-per-run": options.gpus_per_run, "--cpus-per-run": options.cpus_per_run, "--ship": options.ship}
+    if not options.ray and (idle := [name for name, value in given.items() if value not in (None, False)]):
+        raise NinyError(f"{idle[0]} is for a cluster: give its address with --ray, or leave this out")
+
+
+def campaign_on_cluster(options: argparse.Namespace, tasks: Sequence["Task"], until: float) -> None:
+    """`--ray`: the same campaign on the machines of a cluster."""
+    from niny.cluster.driver import Wishes, campaign_on_ray
+    from niny.training.runs import say_progress
+
+    cpus = 1.0 if options.cpus_per_run is None else options.cpus_per_run
+    wishes = Wishes(options.gpus_per_run, cpus, options.device, options.precision, options.eager, options.ship)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Slurm and Kubernetes send before the end
+    campaign_on_ray(tasks, project_root(), options.ray, wishes, until, say_progress, sys.stderr.isatty())
+
+
+def choose_bench(options: argparse.Namespace) -> None:
+    if options.inference and options.processes:
+        raise NinyError("bench: --inference and --processes measure different things; leave one out")
+    if options.team:
+        bench_team(options)
+    elif options.processes:
+        bench_processes(options)
+    else:
+        (bench_inference if options.inference else run_bench)(options)
+
+
 def run_bench(options: argparse.Namespace) -> None:
     from niny.benchmark import keep, measure, table
     from niny.training import choose_compute
@@ -317,6 +393,38 @@ def run_bench(options: argparse.Namespace) -> None:
     result = measure(run, choose_compute(options.device, options.precision, options.eager), say=say_progress)
     path = keep(result, project_root())
     print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
+
+
+def bench_processes(options: argparse.Namespace) -> None:
+    from niny.benchmark.scaling import check_processes, keep, measure, table
+    from niny.training import choose_compute
+    from niny.training.folder import RECIPE
+    from niny.training.runs import say_progress
+
+    params = load_params()
+    run = params.run(options.scale, options.experiment)
+    compute = choose_compute(options.device, options.precision, options.eager)
+    check_processes(options.processes, compute)
+    words = ["--experiment", options.experiment, "--scale", options.scale]
+    words += ["--device", compute.device.type, "--precision", compute.precision]
+    result = measure(run, params.recipes[RECIPE], options.processes, words, compute, say_progress)
+    path = keep(result, project_root())
+    print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
+
+
+def bench_team(options: argparse.Namespace) -> None:
+    from niny.benchmark.scaling import team_rates
+    from niny.files import write_json
+    from niny.training import choose_compute
+    from niny.training.folder import RECIPE
+    from niny.training.processes import joined, leads
+
+    params = load_params()
+    with joined(options.device):
+        compute = choose_compute(options.device, options.precision, options.eager)
+        rates = team_rates(params.run(options.scale, options.experiment), params.recipes[RECIPE], compute)
+        if leads():
+            write_json(options.team, rates)
 
 
 def bench_inference(options: argparse.Namespace) -> None:
@@ -395,6 +503,7 @@ def write_cards(options: argparse.Namespace) -> None:
 
 
 def show_status(options: argparse.Namespace) -> None:
+    from niny.cluster.board import describe
     from niny.training.record import is_finished, read_metrics, seed_folder
 
     params, root = load_params(), project_root()
@@ -409,6 +518,8 @@ def show_status(options: argparse.Namespace) -> None:
             f"{experiment.name:28} recorded {len(done)}/{scale.seeds}  missing {scale.seeds - len(done)}  "
             f"collapsed {collapsed}  test error %: {errors}"
         )
+    if cluster := describe(root, scale.name):
+        print(cluster)
 
 
 def show_summary(options: argparse.Namespace) -> None:
@@ -428,6 +539,12 @@ def write_readmes(_: argparse.Namespace) -> None:
 
     for path in write_readmes(load_params(), project_root()):
         print(path)
+
+
+def write_estimate_page(_: argparse.Namespace) -> None:
+    from niny.benchmark.estimate import write_estimate
+
+    print(write_estimate(load_params(), project_root()))
 
 
 def write_plan(_: argparse.Namespace) -> None:

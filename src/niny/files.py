@@ -115,6 +115,13 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def between(text: str, begin: str, end: str, part: str) -> str | None:
+    """`text` with `part`, on lines of its own, between two markers; None where it does not have them."""
+    head, found, rest = text.partition(begin)
+    _, ended, tail = rest.partition(end)
+    return f"{head}{begin}\n{part}\n{end}{tail}" if found and ended else None
+
+
 def write_json(path: Path, value: Any) -> None:
     """Deterministic JSON: sorted keys, two spaces, a final newline."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")

@@ -24,10 +24,10 @@ def keep(result: dict[str, Any], root: Path) -> Path:
     return path
 
 
-def kept(root: Path) -> list[dict[str, Any]]:
+def kept(root: Path, folder: Path = FOLDER) -> list[dict[str, Any]]:
     """The results of every machine, by name. Raises NinyError for a damaged one."""
     results = []
-    for path in sorted((root / FOLDER).glob("*.json")):
+    for path in sorted((root / folder).glob("*.json")):
         try:
             results.append(json.loads(path.read_text()))
         except ValueError as error:

@@ -146,7 +146,7 @@ class ImageNetTransform:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 N x 3 x H x W -> float32, in the order of channels that the weights were trained with."""
-        centred = pixels.float() - torch.tensor(IMAGENET_MEAN)[:, None, None]
+        centred = pixels.float() - torch.tensor(IMAGENET_MEAN, device=pixels.device)[:, None, None]
         return centred.flip(1) if self.blue_first else centred
 
 

@@ -56,13 +56,23 @@ class Dropout(nn.Module):
         super().__init__()
         self.rate, self.inverted = rate, inverted
         self.level = round((1.0 - rate) * 256)  # a byte below it lets its value through
+        self.shared: tuple[int, slice] | None = None  # where processes share a batch: its size, and what x is of it
 
     def forward(self, x: Tensor) -> Tensor:
         keep = self.level / 256
         if self.training:
-            masked = x * survivors(x, self.level)
+            masked = x * self.mask(x)
             return masked / keep if self.inverted else masked
         return x if self.inverted else x * keep
+
+    def mask(self, x: Tensor) -> Tensor:
+        """Processes that share a batch draw the mask of the whole: any number of them then trains alike."""
+        if self.shared is None:
+            return survivors(x, self.level)
+        whole, mine = self.shared
+        last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if last else torch.contiguous_format
+        return survivors(x.new_empty((whole, *x.shape[1:])).contiguous(memory_format=layout), self.level)[mine]
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}, inverted={self.inverted}"

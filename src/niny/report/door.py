@@ -11,7 +11,7 @@ from pathlib import Path
 
 from niny.config import Params, Scale
 from niny.errors import NinyError
-from niny.files import write_text
+from niny.files import between, write_text
 from niny.paper import reported
 from niny.report.markdown import code, plain
 from niny.report.study import REFERENCE, Study, load_study, scale_label
@@ -48,11 +48,10 @@ def filled(text: str, parts: Mapping[str, str], name: str) -> str:
     """`text` with what stands between the marks of each part made anew."""
     for part, content in parts.items():
         begin, end = marks(part)
-        head, found, rest = text.partition(begin)
-        _, ended, tail = rest.partition(end)
-        if not found or not ended:
+        made = between(text, begin, end, content)
+        if made is None:
             raise NinyError(f"{name} has no place for {part}: put the lines {begin} and {end} where they belong")
-        text = f"{head}{begin}\n{content}\n{end}{tail}"
+        text = made
     return text
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from niny.errors import NinyError
+from niny.training import processes
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Compute:
     device: torch.device
     dtype: torch.dtype
     eager: bool = False  # no compilation and no CUDA graph
+    processes: int = 1  # that train together (niny.training.processes)
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
@@ -44,7 +46,7 @@ def choose_compute(device: str = "auto", precision: str = "auto", eager: bool = 
         precision = "bfloat16" if has_bfloat16(kind) else "float32"
     if precision not in dtypes:
         raise NinyError(f"unknown precision {precision!r}: choose from auto, {', '.join(dtypes)}")
-    return Compute(torch.device(kind), dtypes[precision], eager)
+    return Compute(torch.device(kind), dtypes[precision], eager, processes.size())
 
 
 def exact(compute: Compute) -> Compute:

@@ -63,7 +63,7 @@ def _difference(counter: Counter, old: float, new: float, seconds: float) -> flo
 
 def open_meter(compute: Compute, powercap: Path = POWERCAP) -> Meter:
     """What counts the energy of the device; a meter that knows nothing where there is none or runs share it."""
-    if os.environ.get(SHARED):
+    if os.environ.get(SHARED) or compute.processes > 1:
         return Meter(None, [])
     if compute.device.type == "cuda":
         counters, source = gpu_counters(), "GPU board"

@@ -16,6 +16,7 @@ from niny.data.augment import translate_and_flip
 from niny.models import Network
 from niny.training.device import Compute
 from niny.training.optimiser import learning_rate, set_rate
+from niny.training.processes import part, summed
 from niny.training.seeds import Seeds
 from niny.training.update import Update
 
@@ -81,7 +82,7 @@ def train_epoch(
             images = translate_and_flip(images, 4, crops)
         set_rate(update.optimiser, lr := learning_rate(recipe, step, steps))
         update(images, labels)
-    loss_sum, mistakes = update.totals.tolist()  # the only time that the host waits for the device
+    loss_sum, mistakes = update.sums()  # the only time that the host waits for the device
     return EpochResult(lr, loss_sum / count, 100 * mistakes / count)
 
 
@@ -92,6 +93,14 @@ def evaluate(net: Network, images: Tensor, labels: Tensor, compute: Compute) -> 
     with compute.autocast():
         predicted = torch.cat([net(part).argmax(1) for part in images.split(EVALUATED[compute.device.type])])
     wrong = (predicted != labels).sum().item()
+    return Evaluation(100 * wrong / len(labels), predicted)
+
+
+def evaluate_together(net: Network, images: Tensor, labels: Tensor, compute: Compute) -> Evaluation:
+    """`evaluate` by all processes that train the network: each looks at its part, all get the whole."""
+    mine, predicted = part(len(labels)), torch.zeros_like(labels)
+    predicted[mine] = evaluate(net, images[mine], labels[mine], compute).predicted
+    wrong = (summed(predicted) != labels).sum().item()
     return Evaluation(100 * wrong / len(labels), predicted)
 
 

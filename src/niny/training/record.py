@@ -33,6 +33,7 @@ from niny.training import snapshots
 from niny.training.device import Compute
 
 PACKAGE = Path(__file__).parents[1]
+COMMIT = "NINY_COMMIT"  # what `describe_commit` says, as JSON, where the package was sent without its clone
 COLUMNS = (
     "epoch",
     "lr",
@@ -113,6 +114,7 @@ def describe_machine(compute: Compute) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": compute.processes,
         "gpu": gpu,
         "precision": compute.precision,
         "python": platform.python_version(),
@@ -132,6 +134,8 @@ def _processor() -> str:
 
 def describe_commit() -> dict[str, Any]:
     """The commit the code stands at, and whether the package differs from it; None outside a git clone."""
+    if sent := os.environ.get(COMMIT):
+        return dict(json.loads(sent))
     try:
         commit = _git("rev-parse", "HEAD")
         return {"commit": commit, "changed": bool(_git("status", "--porcelain", "--", str(PACKAGE), ":/params.yaml"))}

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,10 @@ from niny.training.checkpoint import load_checkpoint, save_checkpoint
 from niny.training.device import Compute, choose_compute, exact
 from niny.training.energy import Meter, open_meter
 from niny.training.lock import claim
-from niny.training.loop import Clock, TrainingData, evaluate, live_share, train_epoch
+from niny.training.loop import Clock, TrainingData, evaluate, evaluate_together, live_share, train_epoch
 from niny.training.optimiser import make_optimiser
 from niny.training.permuted import with_labels_of
+from niny.training.processes import agreed, leads
 from niny.training.seeds import Seeds
 from niny.training.snapshots import FOLLOWED, followed_maps, keep_followed, keep_scores, look_at_maps
 from niny.training.update import Update, make_update
@@ -51,7 +52,8 @@ class OutOfTimeError(Exception):
 
 def say_progress(line: str) -> None:
     """One line to standard error, at once: terminals, logs and notebooks all show it as it comes."""
-    print(line, file=sys.stderr, flush=True)
+    if leads():
+        print(line, file=sys.stderr, flush=True)
 
 
 def prepare_data(run: Run, root: Path, compute: Compute) -> TrainingData:
@@ -89,7 +91,7 @@ def train_experiment(
     wanted = range(run.scale.seeds) if seeds is None else seeds
     folders = [record.seed_folder(root, run, seed) for seed in wanted]
     check_seeds(wanted)
-    missing = [s for s, f in zip(wanted, folders, strict=True) if fresh or not record.is_finished(f, run)]
+    missing = agreed([s for s, f in zip(wanted, folders, strict=True) if fresh or not record.is_finished(f, run)])
     if missing:
         train_missing(run, missing, root, fresh, compute, say)
     else:
@@ -103,7 +105,7 @@ def train_missing(run: Run, seeds: Sequence[int], root: Path, fresh: bool, compu
         with claim_seed(run, seed, root):
             if fresh:
                 forget_checkpoints(run, seed, root)
-            elif record.is_finished(record.seed_folder(root, run, seed), run):
+            elif agreed(record.is_finished(record.seed_folder(root, run, seed), run)):
                 continue  # another process was faster
             data = data or prepare_data(run, root, compute)
             train_seed(run, seed, data, root, compute, say)
@@ -111,6 +113,8 @@ def train_missing(run: Run, seeds: Sequence[int], root: Path, fresh: bool, compu
 
 def claim_seed(run: Run, seed: int, root: Path) -> AbstractContextManager[None]:
     """Hold a seed of a run against other processes. Raises BusyError naming the one that has it."""
+    if not leads():  # the first process holds it for all that train together
+        return nullcontext()
     path = root / ".niny" / "locks" / run.scale.name / run.experiment.name / f"seed-{seed}.lock"
     return claim(path, label(run, seed))
 
@@ -141,13 +145,15 @@ def train_seed(
             break
         collapsed.append({"attempt": attempt, "epochs": len(trained.history)})
         say(f"{label(run, seed)}  collapsed in epoch {len(trained.history)} (attempt {attempt + 1} of {ATTEMPTS})")
-    write_record(run, seed, trained, collapsed, data, root, compute)
+    if leads():
+        write_record(run, seed, trained, collapsed, data, root, compute)
     forget_checkpoints(run, seed, root)
 
 
 def forget_checkpoints(run: Run, seed: int, root: Path) -> None:
-    if (folder := checkpoints(root, run, seed)).exists():
+    if leads() and (folder := checkpoints(root, run, seed)).exists():
         shutil.rmtree(folder)
+    agreed(None)  # nobody goes on before they, or the record that takes their place, are as they shall be
 
 
 @dataclass
@@ -178,8 +184,10 @@ def train_attempt(
     optimiser = make_optimiser(net, run.recipe)
     identity = f"{run.digest} {record.code_digest()} {compute}"
     # apart by identity, so that trying other code or another precision leaves these where they are
-    folder = checkpoints(root, run, seeds.number) / _short_digest(identity) / f"attempt-{seeds.attempt}"
+    folder = checkpoints(root, run, seeds.number) / short_digest(identity) / f"attempt-{seeds.attempt}"
     history = resume(folder, identity, net, optimiser, say)
+    if len(agreed(history)) != len(history):
+        raise NinyError(f"the processes do not see the same checkpoints: {root} must be a folder that all share")
     if history:
         say(f"{label(run, seeds.number)}  goes on after epoch {len(history)}")
     elif folder.parents[1].exists() and not folder.parent.exists():
@@ -193,10 +201,11 @@ def train_attempt(
         start = time.monotonic()
         if start + longest > until:
             raise OutOfTimeError
-        history.append(one_epoch(run, update, data, epoch, seeds, compute, meter))
+        history.append(agreed(one_epoch(run, update, data, epoch, seeds, compute, meter)))
         dead = is_dead(run, history[-1])
         state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "history": history}
-        save_checkpoint(folder, epoch + 1, identity, state)
+        if leads():
+            save_checkpoint(folder, epoch + 1, identity, state)
         longest = max(longest, time.monotonic() - start)
         say(progress_line(run, seeds.number, history, len(data.train_labels)))
     return Trained(net, history, dead)
@@ -216,8 +225,8 @@ def one_epoch(
     row["live_share"] = live_share(net, data.train_images[:LIVE_PROBE], compute)
     if (epoch + 1) % run.scale.evaluate_every == 0 or epoch + 1 == run.recipe.epochs:
         probe = slice(run.scale.probe_images)
-        row["train_error"] = evaluate(net, data.train_images[probe], data.train_labels[probe], compute).error
-        row["test_error"] = evaluate(net, data.test_images, data.test_labels, compute).error
+        row["train_error"] = evaluate_together(net, data.train_images[probe], data.train_labels[probe], compute).error
+        row["test_error"] = evaluate_together(net, data.test_images, data.test_labels, compute).error
         row |= look_at_maps(net, data, run, compute)
         row["maps"] = followed_maps(net, data, run, compute)
     return row
@@ -246,7 +255,7 @@ def checkpoints(root: Path, run: Run, seed: int) -> Path:
     return root / ".niny" / "checkpoints" / run.scale.name / run.experiment.name / f"seed-{seed}"
 
 
-def _short_digest(text: str) -> str:
+def short_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -302,7 +311,8 @@ def write_record(
         "run_digest": run.digest,
         "code": record.code_digest(),
     }
-    command = f"niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}"
+    starter = f"torchrun --nproc-per-node {compute.processes} -m " if compute.processes > 1 else ""
+    command = f"{starter}niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}"
     seeds = {"root": run.root_seed, "number": seed, "attempt": min(len(collapsed), ATTEMPTS - 1)}
     with replacing_record(record.seed_folder(root, run, seed), "metrics.json") as folder:
         if seed == 0:

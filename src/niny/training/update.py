@@ -1,7 +1,8 @@
 """One update of a network: forward, backward, the optimiser's step, the epoch's sums. All of it stays on the device.
 
 A GPU gets the same update as one CUDA graph around a compiled network: at this size it would otherwise wait for some
-two hundred launches a batch, and read every activation once more for each ReLU, bias and mask.
+two hundred launches a batch, and read every activation once more for each ReLU, bias and mask. Several processes that
+train together (torchrun) share each batch.
 """
 
 from collections import Counter
@@ -10,12 +11,16 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from niny.config import Recipe
+from niny.errors import NinyError
 from niny.models import Network
+from niny.models.blocks import Dropout
 from niny.training.device import Compute
+from niny.training.processes import part, size, summed
 
 WARM_UP = 3  # eager updates before capture: libraries allocate and choose their algorithms in them
 
@@ -32,11 +37,19 @@ class Update:
         self.totals = torch.zeros(2, device=compute.device)
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
+        self.learn(images, labels)
+
+    def learn(self, images: Tensor, labels: Tensor, weight: float = 1.0) -> None:
+        """One step down the gradient of `weight` times the mean loss."""
         logits, loss = self.forward(images, labels)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss if weight == 1.0 else weight * loss).backward()
         self.optimiser.step()
         self.count(logits, loss, labels)
+
+    def sums(self) -> list[float]:
+        """Loss and mistakes summed over the images since `totals` was zero."""
+        return list(self.totals.tolist())
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with self.compute.autocast():
@@ -46,6 +59,37 @@ class Update:
     def count(self, logits: Tensor, loss: Tensor, labels: Tensor) -> None:
         wrong = (logits.detach().argmax(1) != labels).sum()
         self.totals += torch.stack((loss.detach() * len(labels), wrong.float()))
+
+
+class ParallelUpdate(Update):
+    """The same update by several processes that all have the batch: each learns from its part of it.
+
+    Gradients are averaged over processes as they come (DistributedDataParallel), so a part weighs by its size: any
+    number of processes takes the step that one would take, up to the order of float32 sums. The masks of dropout are
+    parts of the one mask, too. Batch norm is over the whole batch, which PyTorch offers on GPUs alone.
+    """
+
+    def __init__(self, net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> None:
+        super().__init__(net, optimiser, recipe, compute)
+        if any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules()):
+            if compute.device.type == "cpu":
+                raise NinyError("batch norm cannot be shared by processes on CPUs: train this experiment with one")
+            nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        self.network = DistributedDataParallel(net)
+        self.masked = [layer for layer in net.modules() if isinstance(layer, Dropout)]
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        whole, mine = len(labels), part(len(labels))
+        for layer in self.masked:
+            layer.shared = (whole, mine)
+        self.learn(images[mine], labels[mine], (mine.stop - mine.start) * size() / whole)
+
+    def count(self, logits: Tensor, loss: Tensor, labels: Tensor) -> None:
+        if len(labels):  # a batch may have fewer images than there are processes
+            super().count(logits, loss, labels)
+
+    def sums(self) -> list[float]:
+        return list(summed(self.totals.clone()).tolist())
 
 
 @dataclass(frozen=True)
@@ -99,7 +143,9 @@ class GraphUpdate(Update):
 
 
 def make_update(net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> Update:
-    """The quickest update for the device; `Compute.eager` asks for the plain one."""
+    """The quickest update for the device; `Compute.eager` asks for the plain one, several processes need their own."""
+    if compute.processes > 1:
+        return ParallelUpdate(net, optimiser, recipe, compute)
     graph = compute.device.type == "cuda" and not compute.eager
     return (GraphUpdate if graph else Update)(net, optimiser, recipe, compute)
 
