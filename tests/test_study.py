@@ -86,13 +86,9 @@ def test_a_stage_that_fails_loses_nothing(clone: Path) -> None:
 
 
 def test_what_is_run_again_gives_the_same_bytes(clone: Path) -> None:
-    """From the data to the report, retraining included. Only times may differ, so what shows them is left out.
-
-    So are notebooks on maps, which show the null of permuted labels from when on that network is there.
-    """
+    """From the data to the report, retraining included. Only times may differ, so what shows them is left out."""
     names = ("report.html", "README.md", "article.md", "tables/runs.csv", "tables/cost.csv")
     shown = {f"results/{SCALE}/{name}" for name in names}
-    shown |= {str(p.relative_to(clone)) for p in clone.glob(f"results/{SCALE}/notebooks/0[45]-*.ipynb")}
     before = digests(clone)
     results = clone / "results" / SCALE
     for experiment in ("cifar10-nin", "cifar10-cnn-gap"):

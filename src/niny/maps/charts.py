@@ -26,7 +26,6 @@ MARKS = {
     "untrained": "^",
     "permuted_labels": "P",
 }
-NOT_RUN = "permuted labels, not run"
 
 # Medians of 4,500 scores each on CIFAR-10 3x3 grids, of a 9L-S-CoDA-SQ network trained with binary cross-entropy, on
 # images it is sure of: computed from the result files of the CoDA-Nets repository (Böhle et al. 2021).
@@ -39,31 +38,16 @@ PUBLISHED = {
 }
 
 
-def score_table(scores: Scores, names: Iterable[str], permuted: Scores | None) -> pd.DataFrame:
-    """Value, interval, n and runs of those of the named scores that there are, and their nulls, to three decimals.
-
-    `permuted` are the scores of the network that learnt permuted labels, empty where it has not been run, None where
-    this is that network.
-    """
+def score_table(scores: Scores, names: Iterable[str]) -> pd.DataFrame:
+    """Value, interval, n and runs of those of the named scores that there are, and their nulls, to three decimals."""
     rows = {}
     for name in (name for name in names if name in scores):
         low, high = scores[name]["interval"] or (math.nan, math.nan)
         rows[name] = {"value": scores[name]["value"], "low": low, "high": high}
-        rows[name] |= {null: found["value"] for null, found in _nulls(scores, name, permuted).items()}
+        rows[name] |= {null: found["value"] for null, found in nulls_of(scores, name).items()}
     table = pd.DataFrame.from_dict(rows, orient="index", dtype=float).round(3)
     table["n"], table["runs"] = [scores[name]["n"] for name in rows], [runs(scores[name]) for name in rows]
-    if is_missing(permuted, rows):
-        table["permuted_labels"] = "not run"
     return table.reindex(columns=[c for c in ("value", "low", "high", "n", "runs", *MARKS) if c in table])
-
-
-def _nulls(scores: Scores, name: str, permuted: Scores | None) -> dict[str, Any]:
-    return nulls_of(scores, name) | ({"permuted_labels": permuted[name]} if permuted and name in permuted else {})
-
-
-def is_missing(permuted: Scores | None, names: Iterable[str]) -> bool:
-    """Whether permuted labels would be a null of these scores and were not run."""
-    return permuted is not None and permuted.keys().isdisjoint(names)
 
 
 def draw_scores(
@@ -71,21 +55,18 @@ def draw_scores(
     names: Sequence[str],
     title: str,
     label: str,
-    permuted: Scores | None,
     published: Mapping[str, float] | None = None,
 ) -> "Figure":
     """A line for each score that there is: a dot with its interval, and a grey mark for each of its nulls.
 
-    `permuted` as for `score_table`. `published` are numbers of others, drawn as lines below them.
+    `published` are numbers of others, drawn as lines below them.
     """
     there = [name for name in names if name in scores]
     figure, axes = _figure(7.5, 1.5 + 0.3 * (len(there) + len(published or {})))
     for y, name in enumerate(there):
-        _line(axes, scores[name], _nulls(scores, name, permuted), y)
+        _line(axes, scores[name], nulls_of(scores, name), y)
     for y, (_, value) in enumerate((published or {}).items(), len(there)):
         axes.plot([value], [y], "D", markerfacecolor="none", markeredgecolor=ORANGE)
-    if is_missing(permuted, there):
-        axes.plot([], [], MARKS["permuted_labels"], color=GREY, markerfacecolor="none", label=f"null: {NOT_RUN}")
     ticks = [*there, *(f"published median, 3x3 mass: {name}" for name in published or {})]
     axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
     axes.set_ylim(len(ticks) - 0.4, -0.6)
@@ -147,10 +128,10 @@ def _curves(axes: "Axes", histories: Mapping[int, Any], name: str, column: str, 
             axes.plot(*zip(*points, strict=True), ".-", color=colour, linewidth=1, label=None if i else name)
 
 
-def draw_cascade(scores: Scores, title: str, permuted: Scores | None) -> "Figure":
+def draw_cascade(scores: Scores, title: str) -> "Figure":
     """Rank correlation of maps with the trained ones, signed and absolute, as layers lose their weights.
 
-    Thin grey lines are its nulls: another image's map, and a network that learnt permuted labels losing its own.
+    Thin grey lines are its null, another image's map.
     """
     names = [name for name in scores if name.startswith("cascade_rank.") and name.endswith(".raw")]
     names = sorted((n for n in names if not is_null(n)), key=lambda name: int(name.split(".")[1].split("-")[0]))
@@ -162,14 +143,9 @@ def draw_cascade(scores: Scores, title: str, permuted: Scores | None) -> "Figure
         axes.plot(layers, [one["value"] for one in found], style, color=colour, label=kind)
         low, high = zip(*(one["interval"] for one in found), strict=True)
         axes.fill_between(layers, low, high, color=colour, alpha=0.2, linewidth=0)
-        for null, line in (("other_image", ":"), ("permuted_labels", "-.")):
-            nulls = [_nulls(scores, name + end, permuted).get(null) for name in names]
-            if any(nulls):
-                values = [one["value"] if one else math.nan for one in nulls]
-                label = f"null: {null.replace('_', ' ')}, {kind}"
-                axes.plot(layers, values, line + style[0], color=GREY, linewidth=1, markersize=3, label=label)
-    if is_missing(permuted, names):
-        axes.plot([], [], "-.", color=GREY, linewidth=1, label=f"null: {NOT_RUN}")
+        nulls = [nulls_of(scores, name + end)["other_image"]["value"] for name in names]
+        label = f"null: other image, {kind}"
+        axes.plot(layers, nulls, ":" + style[0], color=GREY, linewidth=1, markersize=3, label=label)
     axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set(
         ylabel="rank correlation", xlabel="weights drawn anew from the class maps down to this layer", ylim=(-1, 1)
