@@ -36,6 +36,21 @@ def copy_tree(folder: Path) -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the tests: those on the one clone stay together and come first, being longest.
+
+    Those of a file stay together too, since they share what the file makes.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("clone" if on_the_clone(item) else item.path.stem))
+    items.sort(key=on_the_clone, reverse=True)
+
+
+def on_the_clone(item: pytest.Item) -> bool:
+    return "clone" in getattr(item, "fixturenames", ())
+
+
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of the working tree (committed or not) in which the study was reproduced at smoke scale."""

@@ -169,4 +169,5 @@ def test_fifty_kills(folder: Path, tally: Tally) -> None:
         met[stage.work.__name__] = kill_and_rerun(stage, folder, number)
         tally.count += number
     assert all(met.values())
-    tally.found = f"{sum(met.values())} met the work ({met}); every rerun ended with the bytes of an undisturbed run"
+    where = ", ".join(f"{name} {number}" for name, number in met.items())
+    tally.found = f"{sum(met.values())} met the work ({where}); every rerun ended with the bytes of an undisturbed run"
