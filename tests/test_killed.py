@@ -152,7 +152,9 @@ def test_the_kernel_of_a_killed_run_ends_with_it(folder: Path) -> None:
     assert len(at_work(folder)) == 2
     process.kill()
     process.join()
-    time.sleep(0.3)
+    patience = time.monotonic() + 30
+    while at_work(folder) and time.monotonic() < patience:
+        time.sleep(0.1)
     assert at_work(folder) == []
 
 

@@ -130,4 +130,5 @@ def test_of_twenty_processes_that_start_the_same_one_works(
     assert not [line for line in lines if "Traceback" in line]
     assert "lock" in lines[0]
     tally.count = 4 * number + 2
-    tally.found = f"{number} processes each for data, a run, the report and a notebook; two dvc repro: {lines[0].partition(". ")[0]}"
+    message = lines[0].partition(". ")[0]
+    tally.found = f"{number} processes each for data, a run, the report and a notebook; two dvc repro: {message}"
