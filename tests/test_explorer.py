@@ -26,13 +26,13 @@ from niny.explorer import Explorer, live, payload, widget
 from niny.explorer.choice import choose
 from niny.explorer.field import Field, receptive_field
 from niny.explorer.live import LARGEST_FILE, Live
-from niny.explorer.looks import TITLES, attributions, look
+from niny.explorer.looks import attributions, look
 from niny.explorer.packing import pack, png, unpack
 from niny.explorer.payload import Record, payload_of, recorded, target, write_payload
 from niny.inference import Model
 from niny.maps import nulls
 from niny.maps.agreement import rank_correlation
-from niny.maps.attribution import METHODS
+from niny.maps.attribution import METHODS, TITLES
 from niny.models import Network, build, cnn, initialise, linear_cifar, nin_cifar, nin_cifar_variant, nin_mnist
 from niny.models.blocks import FullyConnected, GlobalAveragePool, LocallyConnected
 from niny.models.weights import save_weights

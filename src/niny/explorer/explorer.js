@@ -333,7 +333,8 @@ class Explorer {
   filters() {
     const option = ([value, text]) => h("option", { value }, text);
     const classes = [["", "every class"], ...this.payload.classes.entries()];
-    const kinds = Object.entries(KINDS).map(([value, [text]]) => [value, text]);
+    const offered = Object.entries(KINDS).filter(([name, [, belongs]]) => name !== "followed" || this.entries.some(belongs));
+    const kinds = offered.map(([value, [text]]) => [value, text]);
     this.ofClass = h("select", { onchange: () => this.filter() }, classes.map(option));
     this.kind = h("select", { onchange: () => this.filter() }, kinds.map(option));
     this.number = h("input", { type: "number", min: 0, step: 1, required: true });

@@ -6,7 +6,7 @@ of the predicted class as it is, beside two nulls: another image's map, and a Ga
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,37 +17,11 @@ from niny.explorer.packing import pack, png
 from niny.inference import Model
 from niny.maps import nulls
 from niny.maps.agreement import rank_correlation
-from niny.maps.attribution import METHODS, attribute
+from niny.maps.attribution import METHODS, TITLES, attribute
 from niny.maps.comparison import available
 from niny.maps.forward import class_maps, decide
 from niny.maps.heads import of_classes
 from niny.models import Network
-
-TITLES: Mapping[str, tuple[str, str]] = {  # of each of METHODS: its title, and what it is
-    "gradcam1": (
-        "Grad-CAM at mlpconv1",
-        "The feature maps of the first block, each weighted by the mean gradient of the logit.",
-    ),
-    "gradcam2": (
-        "Grad-CAM at mlpconv2",
-        "The feature maps of the second block, each weighted by the mean gradient of the logit.",
-    ),
-    "contribution": (
-        "Gradient x activation",
-        "What each cell of the last feature maps adds to the logit: with this head the class map itself.",
-    ),
-    "saliency": ("Saliency", "How much the logit changes with each pixel, whichever way: the size of its gradient."),
-    "gradient_x_input": ("Gradient x input", "The gradient of the logit at each pixel times the pixel."),
-    "integrated_gradients": (
-        "Integrated Gradients",
-        "Gradient x input, the gradient averaged along the way from the mean of the data to the image.",
-    ),
-    "occlusion": ("Occlusion", "What the logit loses when a window of a quarter of the side is set to the mean."),
-    "lrp": (
-        "Layer-wise relevance",
-        "The logit handed back layer by layer to what it came from (gamma rule for convolutions).",
-    ),
-}
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,6 +126,32 @@ METHODS: Mapping[str, Method] = {
     "lrp": relevance,
 }
 
+TITLES: Mapping[str, tuple[str, str]] = {  # of each method: its title, and what it is
+    "gradcam1": (
+        "Grad-CAM at mlpconv1",
+        "The feature maps of the first block, each weighted by the mean gradient of the logit.",
+    ),
+    "gradcam2": (
+        "Grad-CAM at mlpconv2",
+        "The feature maps of the second block, each weighted by the mean gradient of the logit.",
+    ),
+    "contribution": (
+        "Gradient x activation",
+        "What each cell of the last feature maps adds to the logit: with this head the class map itself.",
+    ),
+    "saliency": ("Saliency", "How much the logit changes with each pixel, whichever way: the size of its gradient."),
+    "gradient_x_input": ("Gradient x input", "The gradient of the logit at each pixel times the pixel."),
+    "integrated_gradients": (
+        "Integrated Gradients",
+        "Gradient x input, the gradient averaged along the way from the mean of the data to the image.",
+    ),
+    "occlusion": ("Occlusion", "What the logit loses when a window of a quarter of the side is set to the mean."),
+    "lrp": (
+        "Layer-wise relevance",
+        "The logit handed back layer by layer to what it came from (gamma rule for convolutions).",
+    ),
+}
+
 
 def attribute(method: Method, net: Network, images: Tensor, targets: Tensor, cells: int) -> Tensor:
     """N x cells x cells attributions of the logits `targets`; batch by batch, gradients of the weights not kept."""

@@ -6,6 +6,7 @@ and both readings can be had, besides all values. One scale serves all maps of a
 hide which is largest. Pictures of the same data are the same bytes.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from niny.files import replacing
+from niny.maps.attribution import TITLES
 from niny.maps.figure4 import TOP, top_cells
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ def show_attributions(
             values = shown[row].float().cpu().numpy()
             axis.imshow(values, **colours(values, signed=True))
             if row == 0:
-                axis.set_title(name.replace("_", "\n", 1).replace("_", " "), fontsize=8)
+                axis.set_title(textwrap.fill(TITLES[name][0] if name in TITLES else name, 14), fontsize=8)
         for axis in axes:
             axis.set(xticks=[], yticks=[])
     figure.suptitle(title, x=0.005, ha="left", fontsize=10, fontweight="bold")

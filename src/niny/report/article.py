@@ -17,7 +17,7 @@ from niny.paper import TABLES, TEXT, Results, reported
 from niny.report.class_maps import class_maps
 from niny.report.explorer import explorer_command, load_explorer
 from niny.report.figures import CURVES, errors_picture, figure_3_picture, network_picture
-from niny.report.parts import Article, Image, Section, Table, image, origin, report_command, table
+from niny.report.parts import Article, Image, Section, Table, image, origin, report_command, table, tables_command
 from niny.report.questions import answered, finding
 from niny.report.speed import speed_picture
 from niny.report.study import REFERENCE, Study, data_name, scale_kind, scale_label
@@ -38,7 +38,7 @@ from niny.report.tables import (
     training_flops,
 )
 from niny.report.trust import trust
-from niny.report.words import between, distinct, duration, listed, plural
+from niny.report.words import NONE, between, distinct, duration, listed, plural
 
 
 def write_article(study: Study) -> Article:
@@ -118,7 +118,7 @@ def lead(study: Study) -> str:
         return f"Each of the paper's claims was judged by a rule written before the runs: {counts}."
     return (
         "These numbers show that the study runs from end to end, and what its networks learn in the time they had. "
-        "They are no test of the paper, whose numbers stand beside them as what is not yet tested."
+        "They do not test the paper; its numbers stand beside them for orientation."
     )
 
 
@@ -137,10 +137,11 @@ def headlines(study: Study) -> list[str]:
     told += [difference(study, other, words) for other, words in COMPARED.items()]
     maps = [finding(study, question) for question in answered(study) if question.headline]
     if any("null" in text for text in maps):
-        maps.append("Nulls are what the same scores give for maps that know less.")
+        maps.insert(0, NULLS_MEAN)
     return [text for text in (" ".join(filter(None, told)), " ".join(maps)) if text]
 
 
+NULLS_MEAN = "Scores of class maps stand beside their nulls: what the same score gives for maps that know less."
 COMPARED = {
     "cifar10-nin-nodropout": "Without dropout",
     "cifar10-nin-fc": "With a fully connected layer in place of the means of maps",
@@ -173,10 +174,9 @@ def asked(study: Study) -> Section:
         f"statements whether they hold; {ours} more are its own predictions. Each has a rule, and what would refute "
         "it, in `claims.yaml`.",
     )
-    network = image(study, network_picture(study))
-    return Section(
-        "asked", "What was asked", words, (replace(network, origin="drawn from the model that `params.yaml` asks for"),)
-    )
+    made = "no run: drawn from the model that `params.yaml` asks for"
+    network = replace(image(study, network_picture(study)), origin=made)
+    return Section("asked", "What was asked", words, (network,))
 
 
 def verdicts(study: Study) -> Section:
@@ -187,7 +187,7 @@ def verdicts(study: Study) -> Section:
     )
     frame, origins = claims_table(study), {claim.id: claim.origin for claim in study.claims}
     ours = frame["Claim"].map(lambda name: origins[name.partition(" ")[0]] == "niny").astype(bool)
-    known = ~frame["Ours"].isin(NO_NUMBER)
+    known = ~frame["Ours"].isin((*NO_NUMBER, NONE))
     tables = claim_tables(study, "The paper's claims", frame[~ours], known[~ours])
     tables += claim_tables(study, "Predictions of this study", frame[ours], known[ours])
     return Section("verdicts", "Verdicts", words, tuple(tables))
@@ -247,10 +247,11 @@ def explore(study: Study) -> Section:
         command = explorer_command(study)
         missing = f"No explorer of the class maps has been made at this scale: run `{command}`, then make this page."
         return Section("explorer", "Explorer", (missing,))
+    followed = "The first are followed through the epochs of training. " if explorer.epochs else ""
     words = (
         f"The class maps of `{REFERENCE}` on {explorer.images} test images, in every reading, with what each cell sees "
-        "of the image. First come the images that runs follow through training; the others were drawn by chance, so "
-        "that every class has recognised and mistaken ones where it can. None was chosen by its looks."
+        f"of the image. {followed}They were drawn by chance, so that every class has recognised and mistaken ones "
+        "where it can; none was chosen by its looks."
     )
     return Section("explorer", "Explorer", (words,), (explorer,))
 
@@ -283,8 +284,11 @@ def cost(study: Study) -> Section:
         sampling = "Sampling is the error that comes from testing on so many images and no more (Wilson's interval)."
         items.append(table(study, "Every run", each_run_table(study), "runs", note=sampling, folded=len(runs) > 10))
     benchmarks = kept(study.root)
-    told = f"{plural(len(benchmarks), 'machine')} in `results/benchmarks`, commit {measured_at(benchmarks)}"
-    items.append(Image(speed_picture(study), "figures/speed.svg", "niny bench", told))
+    told = "nothing measured yet: run `niny bench`"
+    if benchmarks:
+        machines = plural(len(benchmarks), "machine")
+        told = f"{machines} in `results/benchmarks`, measured by `niny bench` at commit {measured_at(benchmarks)}"
+    items.append(Image(speed_picture(study), "figures/speed.svg", tables_command(study), told))
     return Section("cost", "What it cost", (f"{total_cost(study)} {note}",), tuple(items))
 
 

@@ -110,7 +110,7 @@ def figure_text(study: Study) -> str:
     for name, says in FIGURES.items():
         if (study.folder / "figures" / name).is_file():
             source = f"results/{study.scale.name}/figures/{name}"
-            return f'\n\n<img src="{source}" width="480" alt="{says}">\n\n{says} {scale_label(study.scale)}.'
+            return f'\n\n<img src="{source}" width="760" alt="{says}">\n\n{says} {scale_label(study.scale)}.'
     return ""
 
 
@@ -126,7 +126,7 @@ def detail(study: Study) -> str:
 
 
 def caption(scale: Scale) -> str:
-    warning = "" if scale.evidence else " Too short to test the paper: its numbers stand beside ours and judge nothing."
+    warning = "" if scale.evidence else " Too short to test the paper, whose numbers are shown for orientation."
     title = plain(scale.title[:1].upper() + scale.title[1:])
     return f"{title}.{warning}"
 
@@ -177,7 +177,8 @@ def question(source: Path) -> str:
 
 def picture(source: Path, prefix: str) -> str:
     kept = sorted((source.parent / "pictures").glob(f"{source.stem}.*"))
-    return f'<img src="{prefix}pictures/{kept[0].name}" width="160" alt="{source.stem}">' if kept else NONE
+    alt = f"The first picture of {source.stem}"
+    return f'<img src="{prefix}pictures/{kept[0].name}" width="160" alt="{alt}">' if kept else NONE
 
 
 def duration(seconds: float | None) -> str:

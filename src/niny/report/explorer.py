@@ -14,10 +14,11 @@ VERSION = 1  # of the payload that explorer.js reads
 
 @dataclass(frozen=True)
 class Explorer:
-    """`payload` is JSON that is safe inside a script element; `images` is how many test images it holds."""
+    """`payload` is JSON that is safe inside a script element; it holds so many test images, and epochs of some."""
 
     payload: str
     images: int
+    epochs: int
     file: str
     command: str
     origin: str
@@ -41,7 +42,8 @@ def load_explorer(study: Study, origin: str) -> Explorer | None:
     if not (study.folder / file).is_file():
         return None
     payload = read_payload(study.folder / file)
-    return Explorer(embedded(payload), len(payload["images"]), file, explorer_command(study), origin)
+    epochs = len((payload.get("epochs") or {"epoch": ()})["epoch"])
+    return Explorer(embedded(payload), len(payload["images"]), epochs, file, explorer_command(study), origin)
 
 
 def read_payload(path: Path) -> dict[str, Any]:

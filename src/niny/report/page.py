@@ -178,7 +178,8 @@ def sections_in_markdown(article: Article, folder: Path) -> list[str]:
 
 def _part(item: Part, article: Article, folder: Path) -> list[str]:
     if isinstance(item, Explorer):
-        return ["It needs a browser: [open it in the page](report.html#explorer)."]
+        origin = f"Made by {code(item.command)}; numbers in [{item.file}]({item.file}); {plain(item.origin)}."
+        return ["It needs a browser: [open it in the page](report.html#explorer).", f"<sub>{origin}</sub>"]
     return _table(item, article) if isinstance(item, Table) else _image(item, article, folder)
 
 
