@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,13 @@ def test_the_authors_network_errs_on_10_43_per_cent(project: Path, capsys: pytes
     result = json.loads(capsys.readouterr().out)
     assert result["n"] == 10_000
     assert result["error"] == pytest.approx(10.43, abs=0.05)
+
+
+def test_a_set_is_fetched_and_verified(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(project / "data" / "digits")
+    assert main(["data", "fetch", "digits"]) == 0
+    assert main(["data", "verify", "digits"]) == 0
+    assert "digits" in capsys.readouterr().out
 
 
 def test_a_wrong_parameters_file_is_one_line(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

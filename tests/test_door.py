@@ -15,7 +15,7 @@ from niny.report import write_rescience
 from niny.report.door import door_text, marks, readme_text, start_text, write_readmes
 
 PARAMS = study_params()
-PARTS = ("results", "details", "notebooks")
+PARTS = ("results", "details", "commands", "notebooks")
 EMPTY = "\nkept\n".join("\nold\n".join(marks(part)) for part in PARTS)
 
 
@@ -36,8 +36,8 @@ def test_the_repository_shows_its_own_records() -> None:
 def test_without_records_nothing_looks_like_a_result(root: Path) -> None:
     shown = readme_text(PARAMS, root, EMPTY)
     assert shown.count("No run has been recorded yet.") == 2
-    assert not any(digit in shown for digit in "0123456789")
-    assert shown.count("\nkept\n") == 2
+    assert not any(digit in shown.replace("CIFAR-10", "") for digit in "0123456789")
+    assert shown.count("\nkept\n") == 3
     assert "\nold\n" not in shown
 
 
@@ -94,6 +94,26 @@ def test_notebooks_are_listed_with_what_was_measured_and_nothing_else(root: Path
     assert "| 13 s |" in after
     assert "Known CPU, 2 cores" in after
     assert "](notebooks/01-a.ipynb)" in readme_text(PARAMS, root, EMPTY)
+
+
+def test_commands_stand_with_the_times_that_were_measured_or_with_none(root: Path) -> None:
+    assert "make test      # lint, types" in readme_text(PARAMS, root, EMPTY)
+    seconds = {"make study": 1234.5, "make study again": 12.4, "make test": 700.0}
+    found = {"seconds": seconds, "processor": "Known CPU", "cores": 2}
+    (root / "results").mkdir()
+    (root / "results/commands.json").write_text(json.dumps(found))
+    shown = readme_text(PARAMS, root, EMPTY)
+    assert "make study     # 21 minutes: " in shown
+    assert "make test      # 12 minutes: " in shown
+    assert "on Known CPU, 2 cores" in shown
+    assert "took 12 s" in shown
+
+
+def test_the_door_says_which_report_to_read(root: Path) -> None:
+    plant(root, PARAMS.run("short", "cifar10-nin"), 0, 21.25)
+    assert "Read [short/report.html](short/report.html). Nothing is recorded yet" in door_text(PARAMS, root)
+    plant(root, PARAMS.run("full", "cifar10-nin"), 0, 10.2)
+    assert "Read [full/report.html](full/report.html): it holds the paper's claims" in door_text(PARAMS, root)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from browser import DESK, PHONE, Visit, chromium, visits
+from conftest import ROOT
 from explorer_payload import CLASSES, DEAD, EPOCHS, FIELD, FOLLOWED, IMAGES, pack, payload, plant, unpack
 from planted import plant as plant_run
 from planted import project, study_params
@@ -449,6 +450,24 @@ def test_the_report_needs_nothing_but_itself(window: Visit, root: Path, scale: s
         assert window.wrong() == [], look
     appear(window, DESK, "light")
     assert path.stat().st_size < 6_000_000
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*/report.html")), ids=lambda path: path.parent.name)
+def test_kept_reports_need_nothing_but_themselves(window: Visit, path: Path) -> None:
+    window.open(path)
+    for look in itertools.product((DESK, PHONE), ("light", "dark")):
+        appear(window, *look)
+        assert window.wrong() == [], look
+    appear(window, DESK, "light")
+    assert path.stat().st_size < 6_000_000
+
+
+def test_folded_tables_are_printed(window: Visit, root: Path) -> None:
+    window.open(root / "results/full/report.html").page.emulate_media(media="print")
+    folded = window.page.locator("details table")
+    assert folded.count()
+    assert all(one.is_visible() for one in folded.all())
+    window.page.emulate_media(media="screen")
 
 
 def appear(window: Visit, size: "ViewportSize", scheme: Any) -> None:

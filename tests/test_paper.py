@@ -1,7 +1,9 @@
 """The paper as data: complete, consistent, and in agreement with what else is known of its figures."""
 
 import pytest
+from conftest import ROOT
 
+from niny.config import load_params
 from niny.paper import FIGURE_3, OPEN_CHOICES, TABLES, TEXT, Figure3, reported
 
 
@@ -55,6 +57,28 @@ def test_every_point_of_figure_3_is_a_whole_number_of_the_drawings_units() -> No
     step = 90.0 / 382  # per cent a unit: a mistyped value falls between two units
     for curve in FIGURE_3[1:]:
         assert all(abs(error - step * round(error / step)) < 0.008 for error in curve)
+
+
+def test_what_was_chosen_is_what_the_study_runs() -> None:
+    chosen = {choice.item: choice.ours for choice in OPEN_CHOICES}
+    params = load_params(ROOT)
+    net, recipe = params.experiments["cifar10-nin"], params.recipes["authors"]
+    hundred = params.recipes["authors-cifar100"]
+    assert chosen["dropout rate and place"].startswith(f"{net.dropout:g}, ")
+    assert chosen["initial weights"].startswith(f"N(0, {recipe.init_std:g}), ")
+    assert chosen["schedule"] == f"{' + '.join(str(epochs) for epochs, _ in recipe.phases)} epochs"
+    last = recipe.lr * recipe.last_layer_lr
+    rates = f"{recipe.lr:g}, last layer {last:g}; biases double; momentum {recipe.momentum:g}; "
+    assert chosen["learning rates and momentum"].startswith(rates)
+    assert recipe.bias_lr == 2
+    assert chosen["learning rates and momentum"].endswith(f"once more with {hundred.lr:g} everywhere")
+    assert hundred.last_layer_lr == 1
+    assert chosen["weight decay"].startswith("1e-4, ")
+    assert chosen["weight decay"].endswith("5e-4")
+    assert (recipe.weight_decay, hundred.weight_decay) == (1e-4, 5e-4)
+    assert not recipe.inverted_dropout
+    assert net.pool2 == "max"
+    assert net.final_relu
 
 
 def test_open_choices_name_item_reading_choice_and_source_once_each() -> None:

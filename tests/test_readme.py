@@ -19,7 +19,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKE = {
     "study": "the fixture `clone`, at smoke scale",
     "test": "running this test",
-    "torture": "by hand: test_reliability asks for its records",
     "lab": "test_lab",
 }
 # Which test runs the command, or the same with the study's smallest scale or a file of the test's own in its place.
@@ -36,7 +35,7 @@ RUN_BY = {
     "dvc exp show": "test_dvc.test_the_readme_s_experiment_runs",
     "git commit": "test_dvc.test_the_readme_s_experiment_runs",
     "git restore": "test_dvc.test_the_readme_s_experiment_runs",
-    "niny campaign --scale paper --ray": "test_cluster.test_an_address_where_no_cluster_is_is_one_line",
+    "niny campaign --scale paper --ray": "test_cluster.test_wrong_words_are_one_line",
     "torchrun --nproc-per-node": "test_processes.test_two_processes_leave_the_record_that_one_leaves",
     "niny train imagenet-nin": "test_folder.test_it_goes_on_where_it_stopped",
     "niny bench --processes": "test_benchmark.test_a_team_s_rates_are_held_against_those_of_one",
@@ -45,7 +44,7 @@ RUN_BY = {
     "niny bench": "test_benchmark.test_the_command_prints_one_object",
     "niny campaign --scale paper --budget": "test_campaign.test_the_command_runs_and_tells_what_is_left",
     "niny campaign --scale paper --jobs": "test_workers.test_two_workers_on_a_bare_machine_share_a_campaign",
-    "niny data fetch": "test_cli.test_the_authors_network_errs_on_10_43_per_cent",
+    "niny data fetch": "test_cli.test_a_set_is_fetched_and_verified",
     "niny evaluate": "test_cli.test_train_then_status_then_evaluate",
     "niny export": "test_export.test_with_pixels_the_file_does_the_preprocessing",
     "niny maps show": "test_maps_show.test_show_draws_any_image_by_a_weights_file",
@@ -55,7 +54,7 @@ RUN_BY = {
     "niny train": "test_readme.test_the_experiment_that_the_readme_adds_ends_in_the_tables",
     "niny weights": "test_inference.test_weights_are_listed",
     "PYTHONPATH=src python -m niny": "test_workers.test_two_workers_on_a_bare_machine_share_a_campaign",
-    "cp -r ELSEWHERE/results": "test_study.test_every_run_of_the_scale_has_a_record",  # records of another folder
+    "cp -r ELSEWHERE/results": "test_study.test_records_made_elsewhere_are_taken_over",
 }
 PROGRAMS = ("make ", "dvc ", "niny ", "git ", "cp ", "PYTHONPATH=", "pip ", "python ", "source ", "torchrun ")
 
@@ -131,6 +130,15 @@ def test_scales_are_those_of_the_study() -> None:
     assert re.findall(r"^\| `(\w+)` \| .* \| .* \|$", README.partition("### With DVC")[0], re.MULTILINE) == [
         *load_params(ROOT).scales
     ]
+
+
+def test_the_house_has_ten_rooms_that_are_there() -> None:
+    rooms = README.partition("## The house in ten lines")[2].partition("```text\n")[2].partition("```")[0].splitlines()
+    assert len(rooms) == 10
+    for name in (line.split()[0] for line in rooms):
+        assert (ROOT / name.partition("<")[0]).exists(), name
+    (stages,) = (line for line in rooms if line.startswith("dvc.yaml"))
+    assert stages.partition("stages: ")[2].split(", ") == [*yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]]
 
 
 def block() -> str:

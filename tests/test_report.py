@@ -1,21 +1,27 @@
 """Report: every number comes from records, what is missing looks missing, and the page needs nothing but itself."""
 
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import ROOT
+from PIL import Image
 from planted import plant, plant_scores, project, study_params
 
+from niny.config import load_params
 from niny.evaluation.claims import load_claims
 from niny.maps.nested import over_seeds
 from niny.maps.records import save_scores
 from niny.maps.samples import score
 from niny.paper import TABLES, TEXT
 from niny.report import summary, write_figures, write_report, write_rescience, write_tables
-from niny.report.figures import measured
+from niny.report.article import write_article
+from niny.report.cards import write_weights
+from niny.report.figures import draw_errors, measured
 from niny.report.study import load_study
 from niny.report.tables import NOT_TESTED, all_tables, energy, paper_table, scores_table
 from niny.report.words import duration, listed, plural
@@ -290,18 +296,53 @@ def test_each_table_and_figure_names_command_folder_and_commit(root: Path) -> No
     plant_all(root, "full", ERRORS[:2], "cifar10-nin-fc")
     text = write_all(root, "full")["README.md"].decode()
     origins = re.findall(r"<sub>(.*)</sub>", text)
-    assert all(re.match(r"Made by `(dvc repro \S+@full|niny bench|make torture)`", origin) for origin in origins)
+    assert all(re.match(r"Made by `(dvc repro \S+@full|make torture)`", origin) for origin in origins)
+    behind = r"runs? in .*, commit 0123456789|no runs? yet|no run: |nothing measured|never run here"
+    assert [origin for origin in origins if not re.search(behind, origin)] == []
     table_5 = next(origin for origin in origins if "table-5" in origin)
     assert table_5.endswith("3 runs in `runs/cifar10-nin`, `runs/cifar10-nin-fc`, commit 0123456789.")
-    assert len(origins) > 15
+    parts = [item for section in write_article(load_study(PARAMS, "full", root)).sections for item in section.items]
+    missing = text.count("*Missing: ")  # where a figure has not been made, its command stands in its place
+    assert len(origins) == len(parts) - missing
+
+
+def test_what_is_kept_is_what_its_records_give(tmp_path: Path) -> None:
+    """Reports, tables and figures of the repository, written anew from its records, are the same bytes."""
+    params = load_params(ROOT)
+    for scale in (s.name for s in params.scales.values() if s.keep_records and (ROOT / "results" / s.name).is_dir()):
+        here = project(tmp_path / scale)
+        shutil.copytree(ROOT / "results", here / "results")
+        kept = {p: p.read_bytes() for p in (here / "results" / scale).rglob("*") if p.is_file()}
+        for path in kept:
+            if path.suffix in (".csv", ".svg", ".html", ".md", ".yaml") and "runs" not in path.parts:
+                path.unlink()
+        for write in (write_weights, write_tables, write_figures, write_report, write_rescience):
+            write(params, scale, here)
+        made = {path: path.read_bytes() if path.is_file() else None for path in kept}
+        assert [str(p.relative_to(here)) for p in kept if made[p] != kept[p]] == [], f"dvc repro -s report@{scale}"
+
+
+def test_several_runs_are_drawn_with_their_spread_and_single_ones_as_dots(root: Path) -> None:
+    plant_all(root, "full", ERRORS[:1])
+    plant_all(root, "full", ERRORS, "cifar10-nin-fc")
+    (axes,) = draw_errors(load_study(PARAMS, "full", root)).axes
+    lines = [line for line in axes.lines if len(line.get_ydata())]
+    dots = {line.get_ydata()[0]: len(line.get_xdata()) for line in lines if line.get_marker() == "o"}
+    bars = [line.get_ydata()[0] for line in lines if line.get_linewidth() == 4]
+    rows = [e.name for e in load_study(PARAMS, "full", root).experiments]
+    assert (dots[rows.index("cifar10-nin")], dots[rows.index("cifar10-nin-fc")]) == (1, 5)
+    assert bars == [rows.index("cifar10-nin-fc")]
 
 
 def test_every_figure_on_the_page_can_be_heard(root: Path) -> None:
     plant_all(root, "full", ERRORS)
+    (root / "results/full/figures").mkdir()
+    for name in ("maps-cifar10-nin", "attribution-cifar10-nin"):
+        Image.new("RGB", (4, 4)).save(root / f"results/full/figures/{name}.png")
     plant_scores(root, PARAMS.run("full", "cifar10-nin"), {"claim1_rate.raw": (0.6, 0.59, 0.61)})
     html = write_all(root, "full")["report.html"].decode()
     drawn = re.findall(r"<(?:svg|img)[^>]*>", html)
-    assert len(drawn) == 5
+    assert len(drawn) == 7
     assert all(re.search(r'(?:aria-label|alt)="[^"]{40,}"', tag) for tag in drawn)
 
 

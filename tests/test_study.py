@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from conftest import ENVIRONMENT, SCALE, STUDY, call
+from conftest import ENVIRONMENT, SCALE, STUDY, call, copy_tree
 
 
 def digests(clone: Path) -> dict[str, bytes]:
@@ -83,6 +83,16 @@ def test_a_stage_that_fails_loses_nothing(clone: Path) -> None:
     assert page.read_bytes() == before
     source.write_text(good)
     call(clone, "dvc", "repro", "--quiet", *STUDY)
+
+
+def test_records_made_elsewhere_are_taken_over(clone: Path, tmp_path: Path) -> None:
+    """Copied into a fresh clone, they are what DVC's stage leaves: nothing is trained."""
+    here, name = copy_tree(tmp_path / "niny"), "cifar10-cnn-gap"
+    runs = f"results/{SCALE}/runs/{name}"
+    shutil.copytree(clone / runs, here / runs)
+    call(here, "dvc", "repro", "--quiet", f"train@{SCALE}-{name}")
+    for path in (clone / runs).rglob("*.*"):
+        assert (here / path.relative_to(clone)).read_bytes() == path.read_bytes()
 
 
 def test_what_is_run_again_gives_the_same_bytes(clone: Path) -> None:

@@ -19,6 +19,10 @@ from niny.report.tables import count, ours, spread, verdict
 from niny.report.words import NONE
 
 HEADER = ("experiment", "paper %", "ours %", "n", "95 % of one more run", "verdict")
+COMMANDS = {
+    "make study": "a third-width study on real CIFAR-10, from nothing to a report",
+    "make test": "lint, types, tests, and the whole study at smoke scale",
+}
 FIGURES = {  # the first of these that a scale has is shown
     f"maps-{REFERENCE}.png": "One test image of each class and its ten class maps, as the last layer makes them: the "
     "largest tenth of each image's map cells.",
@@ -70,6 +74,7 @@ def readme_text(params: Params, root: Path, text: str) -> str:
     parts = {
         "results": first,
         "details": "\n".join(map(detail, studies)) or "No run has been recorded yet.",
+        "commands": commands_text(root),
         "notebooks": notebooks_text(root, "notebooks/"),
     }
     return filled(text, parts, "README.md")
@@ -82,13 +87,27 @@ def start_text(root: Path, text: str) -> str:
 
 def door_text(params: Params, root: Path) -> str:
     parts = ["# Results", "Made by `niny readme` from the records in these folders."]
-    for study in kept_studies(params, root):
+    studies = kept_studies(params, root)
+    if studies:
+        parts.append(which(studies[0]))
+    for study in studies:
         parts += [f"## {scale_label(study.scale)}", study_text(study, "")]
     parts.append(
         "`make study` leaves one more report here, [demo/report.html](demo/report.html), on the machine that ran it: a "
         "demonstration, not kept in the repository."
     )
     return "\n\n".join(parts) + "\n"
+
+
+def which(study: Study) -> str:
+    """Which report to read, and what it can say."""
+    page = f"{study.scale.name}/report.html"
+    if study.scale.evidence:
+        return f"Read [{page}]({page}): it holds the paper's claims against our own runs."
+    return (
+        f"Read [{page}]({page}). Nothing is recorded yet at a scale that tests the paper: it shows what was learnt in "
+        "less time."
+    )
 
 
 def study_text(study: Study, prefix: str) -> str:
@@ -98,7 +117,8 @@ def study_text(study: Study, prefix: str) -> str:
     report = f"[Tables, figures and how each number was made]({folder}/README.md); the same as one page: {page}."
     if (study.folder / "article.md").is_file():
         report += f" As an article in the form of ReScience C: [{folder}/article.md]({folder}/article.md)."
-    return "\n\n".join((f"**{caption(study.scale)}** {done(study)}", table(lines(study)), report))
+    head = f"**{caption(study.scale)}** {done(study)} {standing(study)}"
+    return "\n\n".join((head, table(lines(study)), report))
 
 
 def done(study: Study) -> str:
@@ -116,13 +136,17 @@ def figure_text(study: Study) -> str:
 
 def detail(study: Study) -> str:
     """A line on one scale: how the claims stand, and where everything lies."""
-    found = Counter(str(verdict["status"]) for verdict in study.verdicts)
-    claims = ", ".join(f"{number} {status}" for status, number in found.most_common())
     folders = ("tables", "figures", "notebooks", "weights")
     places = {"report": "README.md", "article": "article.md", **dict(zip(folders, folders, strict=True))}
     there = {name: place for name, place in places.items() if (study.folder / place).exists()}
     links = ", ".join(f"[{name}](results/{study.scale.name}/{place})" for name, place in there.items())
-    return f"- **{scale_label(study.scale)}.** {done(study)} Of {len(study.verdicts)} claims: {claims}. {links}."
+    return f"- **{scale_label(study.scale)}.** {done(study)} {standing(study)} {links}."
+
+
+def standing(study: Study) -> str:
+    """How the claims stand."""
+    found = Counter(str(verdict["status"]) for verdict in study.verdicts)
+    return f"Of {len(study.verdicts)} claims: {', '.join(f'{n} {status}' for status, n in found.most_common())}."
 
 
 def caption(scale: Scale) -> str:
@@ -167,6 +191,26 @@ def notebooks_text(root: Path, prefix: str) -> str:
     machine = times["machine"]
     on = f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads"
     return f"{table(rows)}\n\nTimes at demo scale, from what `make study` left: {on}."
+
+
+def commands_text(root: Path) -> str:
+    """The two commands to start with, and how long each took in a clean clone, if that was measured."""
+    path = root / "results" / "commands.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"seconds": {}}
+    took = found["seconds"]
+    shown = [f"{name:<14} # {minutes(took.get(name))}{what}" for name, what in COMMANDS.items()]
+    block = "\n".join(["```", *shown, "```"])
+    if not took:
+        return block
+    again = took["make study again"]
+    return (
+        f"{block}\n\nTimes in a clean clone on {found['processor']}, {found['cores']} cores, installation included. A "
+        f"second `make study` took {again:.0f} s: what has not changed is not run again."
+    )
+
+
+def minutes(seconds: float | None) -> str:
+    return "" if seconds is None else f"{max(1, round(seconds / 60))} minutes: "
 
 
 def question(source: Path) -> str:
