@@ -253,7 +253,10 @@ def easy(study: Study) -> list[str]:
             f"a run takes {duration(float(runs['training_seconds'].median()))} of training (median)."
         )
     exact = study.result(REFERENCE).maps.get("completeness_error")
-    told = f"; the largest difference found is {number(exact.value)}" if exact else ""
+    found = (
+        f"the largest difference found is {number(exact.value)}" if exact and exact.value else "no difference was found"
+    )
+    told = f"; {found}" if exact else ""
     lines.append(
         f"Class maps need no method of explanation: they are the last layer, and their means the logits{told}."
     )

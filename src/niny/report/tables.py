@@ -20,7 +20,7 @@ from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, rep
 from niny.report.questions import lacks_permuted, nulls_told, questions_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.study import REFERENCE, Study, load_study
-from niny.report.words import NONE, between, distinct, duration, number, printed, through
+from niny.report.words import NONE, between, distinct, duration, listed, number, printed, through
 
 PREFIXES = {15: "P", 12: "T", 9: "G", 0: ""}
 NOT_TESTED = "not tested at this scale"
@@ -288,8 +288,9 @@ def missing_table(study: Study) -> pd.DataFrame:
     """What the paper measured, or this study set out to, and is not recorded at this scale, with the reason."""
     wanted = dict.fromkeys([*reported(), *study.params.experiments])
     rows = [{"Not run": name, "Why": why} for name in wanted if (why := _missing(study, name))]
-    literature = sum(row.experiment is None for part in TABLES for row in part.rows)
-    rows.append({"Not run": f"{literature} rows of tables 1 to 4", "Why": "results of others, which the paper quotes"})
+    literature = [part.place for part in TABLES for row in part.rows if row.experiment is None]
+    where = listed(list(dict.fromkeys(literature)))
+    rows.append({"Not run": f"{len(literature)} rows of {where}", "Why": "results of others, which the paper quotes"})
     return pd.DataFrame(rows)
 
 
