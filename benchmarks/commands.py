@@ -1,8 +1,9 @@
 """How long the README's commands take a newcomer: in a clean clone of what is committed, with nothing installed.
 
-    python benchmarks/commands.py        writes results/commands.json; then: niny readme
+    python benchmarks/commands.py [FOLDER]        writes results/commands.json; then: niny readme
 
-Leave the machine alone meanwhile: the README shows these times with its name.
+The clone is made in FOLDER, which stays, or in one that does not. Leave the machine alone meanwhile: the README shows
+these times with its name.
 """
 
 import json
@@ -19,18 +20,23 @@ COMMANDS = {"make study": ("study",), "make study again": ("study",), "make test
 
 
 def main() -> int:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-    seconds: dict[str, float] = {}
+    if len(sys.argv) > 1:
+        return measure(Path(sys.argv[1]).absolute())
     with tempfile.TemporaryDirectory() as scratch:
-        clone = Path(scratch) / "niny"
-        subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
-        for name, targets in COMMANDS.items():
-            started = time.monotonic()
-            if subprocess.run(["make", *targets], cwd=clone, check=False).returncode:
-                print(f"{name} failed: no times are written", file=sys.stderr)
-                return 1
-            seconds[name] = round(time.monotonic() - started, 1)
-            print(f"{name}: {seconds[name]:,.0f} s", flush=True)
+        return measure(Path(scratch) / "niny")
+
+
+def measure(clone: Path) -> int:
+    subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True, check=True)
+    seconds: dict[str, float] = {}
+    for name, targets in COMMANDS.items():
+        started = time.monotonic()
+        if subprocess.run(["make", *targets], cwd=clone, check=False).returncode:
+            print(f"{name} failed: no times are written", file=sys.stderr)
+            return 1
+        seconds[name] = round(time.monotonic() - started, 1)
+        print(f"{name}: {seconds[name]:,.0f} s", flush=True)
     found = {"seconds": seconds, "processor": processor(), "cores": os.cpu_count(), "commit": commit.stdout.strip()}
     (ROOT / "results" / "commands.json").write_text(json.dumps(found, indent=1) + "\n")
     return 0
