@@ -115,7 +115,7 @@ def test_a_killed_node_costs_an_epoch_at_most_and_the_records_are_those_of_a_ser
     assert str(failure.value).startswith("1 of 5 runs failed: smoke wrong seed 0: IndexError: Target ")
     assert sum("wrong seed 0" in line for line in said) == 1
     assert killed
-    assert any(re.match(rf"\[\S+/{added[0][:6]}\] .* epoch ", line) for line in said)  # the new one trained
+    assert any(re.match(rf"\[\S+/{added[0][:6]}\] .* epoch +\d+/", line) for line in said)  # the new one trained
     assert sum("go through Ray from now on" in line for line in said) == (not shared)
     unpacked = list((project / "of-nodes").glob("niny-*/*/data/*/.unpacked-*"))
     assert len({path.parent for path in unpacked}) == len(unpacked)
