@@ -367,15 +367,12 @@ def on_terminal(text: str) -> list[str]:
 
 @pytest.fixture
 def on_a_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """niny.cluster.node on a machine of a cluster, whose Ray gives what it is asked for and notes it in `asked`."""
+    """niny.cluster.node as on a machine of a cluster."""
     from niny.cluster import node
 
-    asked: list[Any] = []
     here = SimpleNamespace(get_node_id=lambda: "abcdef0123")
-    ray = SimpleNamespace(get_runtime_context=lambda: here, get=lambda data: asked.append(data) or data)
-    monkeypatch.setattr(node, "ray", ray)
+    monkeypatch.setattr(node, "ray", SimpleNamespace(get_runtime_context=lambda: here))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "of-nodes"))
-    monkeypatch.setattr(node, "asked", asked, raising=False)
     return node
 
 
@@ -422,14 +419,16 @@ def test_the_expected_end_follows_the_pace(
 def test_a_node_unpacks_data_once(on_a_node: Any, project: Path, tasks: list[Task]) -> None:
     """Four runs that come at the same time; then another campaign, whose data may be others."""
     files = on_a_node.read_files(project, project / "data" / "digits")
+    asked: list[Any] = []
+    on_a_node.ray.get = lambda data: asked.append(data) or data
     order = on_a_node.Order(0, 0, tasks[0], project, "token", "cpu", "float32", False, 1, data=files)
     orders = [replace(order, task=task) for task in tasks]
     with ThreadPoolExecutor(len(orders)) as pool:
         (root,) = set(pool.map(on_a_node.unpack, orders))
-    assert len(on_a_node.asked) == 1
+    assert len(asked) == 1
     assert on_a_node.read_files(root, root / "data" / "digits") == files
     on_a_node.unpack(replace(order, token="another"))
-    assert len(on_a_node.asked) == 2
+    assert len(asked) == 2
 
 
 def test_without_ray_one_line_says_what_to_install(
