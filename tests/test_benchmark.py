@@ -17,6 +17,7 @@ from niny.errors import NinyError
 from niny.models import nin_cifar
 from niny.training import Compute, choose_compute
 from niny.training.folder import RECIPE
+from niny.training.record import PACKAGE
 
 LITTLE = Amount(plain=64, engine=256, rounds=2, batches=(32, 64), zca=200, grids=3)
 
@@ -100,6 +101,15 @@ def test_a_team_s_rates_are_held_against_those_of_one(
     scaling.keep(found, tmp_path)
     assert [result["decoding"] for result in kept(tmp_path, scaling.FOLDER)] == [found["decoding"]]
     assert "100 %" in scaling.table(found)
+
+
+def test_two_processes_are_measured_as_a_team(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By torchrun; two images a batch of ImageNet's network, one to each."""
+    head, name, rest = (project / "params.yaml").read_text().partition(f"  {RECIPE}:")
+    (project / "params.yaml").write_text(head + name + rest.replace("batch: 64", "batch: 2", 1))
+    monkeypatch.setenv("PYTHONPATH", str(PACKAGE.parent))
+    rates = scaling.run_team(2, 1, ["--scale", "smoke", "--device", "cpu", "--precision", "float32"])
+    assert rates["cifar10-nin"] > rates["imagenet-nin"] > 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
-"""The recipes for clusters are well formed, and the page of estimates says what the formulas give."""
+"""The recipes for clusters are well formed, and both pages say what was measured and what the formulas give."""
 
+import json
+import math
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +11,12 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
+from test_processes import ALIKE
 
 from niny.benchmark.estimate import (
     AIM,
+    DEVICES,
+    IMAGENET_BYTES,
     PAGE,
     Device,
     Work,
@@ -109,6 +114,48 @@ def test_the_page_says_what_was_measured_and_names_what_is_assumed(params: Param
     (tmp_path / PAGE).write_text("no markers")
     with pytest.raises(NinyError, match="no place for the estimate"):
         write_estimate(params, tmp_path)
+
+
+def test_the_prose_about_scale_has_the_figures_of_the_formulas(params: Params) -> None:
+    prose = flowing((ROOT / PAGE).read_text().partition("## What gives way first")[2])
+    todo, most = work(params), DEVICES[-1]
+    assert f"{most} devices are {most} times as quick as one until" in prose
+    assert f"its batch of {params.run('paper', 'cifar10-nin').recipe.batch} is soon too small" in prose
+    assert todo.batch == most
+    assert f"the batch of {todo.batch}**: it leaves one image to each of {most} devices" in prose
+    assert f"network card's {100e9 / 8 / 1e6:,.0f} (100 Gbit/s)" in prose
+    assert f"{todo.batch} images to each of {most} devices are a batch of {todo.batch * most:,}" in prose
+    assert f"{IMAGENET_BYTES / 1e9:.0f} GB fit" in prose
+
+
+def test_the_page_about_clusters_tells_the_trial_on_photographs_as_it_was_recorded() -> None:
+    trial = json.loads((ROOT / "results" / "benchmarks" / "imagenet" / "tiny-imagenet.json").read_text())
+    assert trial["changed"] is False
+    history, classes = trial["history"], len(trial["classes"])
+    each, judged = (trial[f"{split}_images"] // classes for split in ("train", "val"))
+    losses = ", ".join(f"{row['train_loss']:.3f}" for row in history)
+    page = flowing((DOCS / "cluster.md").read_text())
+    for told in (
+        f"for {sum(row['updates'] for row in history)} updates at {trial['pixels']} pixels",
+        f"of each of the {classes} classes the first {each} by name to learn from ({trial['train_images']:,}), "
+        f"the other {judged} to be judged by ({trial['val_images']:,})",
+        f"ln {classes} = {math.log(classes):.3f}, and the three epochs had {losses}; "
+        f"of the {trial['val_images']:,} images, {history[-1]['val_error']:.2f} % were judged wrongly",
+    ):
+        assert told in page
+    assert len(history) == 3
+
+
+def test_the_page_about_clusters_says_how_near_two_processes_are_held_to_one() -> None:
+    page = flowing((DOCS / "cluster.md").read_text())
+    (updates, near), (many, nearer) = ALIKE["float32"], ALIKE["float64"]
+    assert f"each of the first {updates} updates within {near:.0e}, relative" in page
+    assert f"in float64 within {nearer:.0e} over all {many}" in page
+
+
+def flowing(text: str) -> str:
+    """Without line ends."""
+    return " ".join(text.split())
 
 
 def test_a_measured_gpu_is_named(params: Params, tmp_path: Path) -> None:

@@ -31,13 +31,15 @@ def recipe(params: Params) -> Recipe:
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """Two classes by colour, of odd sizes: 5 + 5 to learn from, 3 + 2 to judge by."""
+    """Two classes by colour, odd sizes: 5 + 5 to learn from, 3 + 2 to judge by; greener to one side: crops differ."""
     for split, counts in (("train", (5, 5)), ("val", (3, 2))):
-        for name, count, colour in zip(("blue", "red"), counts, ((0, 0, 200), (200, 0, 0)), strict=True):
+        for name, count, colour in zip(("blue", "red"), counts, ((0, 200), (200, 0)), strict=True):
             home = tmp_path / "pictures" / split / name
             home.mkdir(parents=True)
             for i in range(count):
-                Image.new("RGB", (80 + 7 * i, 75), colour).save(home / f"{i}.JPEG")
+                red, blue = (Image.new("L", (80 + 7 * i, 75), value) for value in colour)
+                green = Image.linear_gradient("L").rotate(90).resize(red.size)
+                Image.merge("RGB", (red, green, blue)).save(home / f"{i}.JPEG")
     return tmp_path / "pictures"
 
 
@@ -77,13 +79,15 @@ def test_processes_share_batches_and_judge_every_image_once(recipe: Recipe, monk
     assert sorted(judged) == list(range(11))
 
 
-def test_it_goes_on_where_it_stopped(images: Path, recipe: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_it_goes_on_where_it_stopped(images: Path, recipe: Recipe, tmp_path: Path, workers: int) -> None:
+    """Random crops drawn by worker processes are the same ones again."""
     quick = replace(recipe, phases=((3, 1.0),))
     said: list[str] = []
 
     def train(steps: int, root: str) -> dict[str, torch.Tensor]:
         out = tmp_path / root / "net.safetensors"
-        train_folder(Streamed(images, 64, 0), quick, tmp_path / root, out, EXACT, said.append, steps)
+        train_folder(Streamed(images, 64, workers), quick, tmp_path / root, out, EXACT, said.append, steps)
         return load_weights(out)[0]
 
     train(4, "a")

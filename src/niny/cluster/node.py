@@ -107,12 +107,13 @@ class Reporter:
         self.order, self.root, self.mail, self.ship = order, root, mail, ship
         self.node = f"{socket.gethostname()}/{ray.get_runtime_context().get_node_id()[:6]}"
         self.started = time.time()
-        self.pace_from: tuple[int, float] | None = None  # the first epoch that was told, and when
         self.sent: Path | None = None
+        self.told = epoch_of(self.latest())
+        self.pace_from = (self.told, self.started)  # an epoch and when it had ended
 
     def __call__(self, line: str) -> None:
-        latest = latest_checkpoint(checkpoints(self.root, self.order.task.run, self.order.task.seed))
-        epoch = epoch_of(latest) if latest else 0
+        latest = self.latest()
+        epoch = epoch_of(latest)
         fresh = self.ship and latest is not None and latest != self.sent
         saved = {str(latest.relative_to(self.root)): latest.read_bytes()} if fresh and latest else {}
         news = News(
@@ -121,10 +122,16 @@ class Reporter:
         self.mail.put(news)
         self.sent = latest
 
+    def latest(self) -> Path | None:
+        return latest_checkpoint(checkpoints(self.root, self.order.task.run, self.order.task.seed))
+
     def expected(self, epoch: int) -> float | None:
-        """When the run will end, by the pace since the first line; None before a second one has told the pace."""
+        """When the run will end, by the pace since it began here; None before an epoch has told the pace."""
         now = time.time()
-        first, then = self.pace_from = self.pace_from or (epoch, now)
+        if epoch < self.told:  # it began anew
+            self.pace_from = (epoch, now)
+        self.told = epoch
+        first, then = self.pace_from
         if epoch <= first:
             return None
         return now + (now - then) / (epoch - first) * (self.order.task.run.recipe.epochs - epoch)
@@ -136,8 +143,8 @@ def latest_checkpoint(folder: Path) -> Path | None:
     return max(paths, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
 
-def epoch_of(checkpoint: Path) -> int:
-    return int(checkpoint.stem.removeprefix("epoch-"))
+def epoch_of(checkpoint: Path | None) -> int:
+    return int(checkpoint.stem.removeprefix("epoch-")) if checkpoint else 0
 
 
 def unpack(order: Order) -> Path:
