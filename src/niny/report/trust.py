@@ -61,15 +61,23 @@ def trust(study: Study) -> Section:
 
 
 def _row(tried: str, record: dict[str, Any] | None) -> dict[str, str]:
-    if record is None:
-        return {"What was tried": tried, "How many": NOT_RUN, "Outcome": NOT_RUN, "Took": NOT_RUN, "When": NOT_RUN}
+    if record is None or record["tried"] != tried:
+        earlier = (
+            "" if record is None else f"\nof an earlier form of this test, {record['date']}: {_outcome(record, ', ')}"
+        )
+        words = dict.fromkeys(("How many", "Outcome", "Took", "When"), NOT_RUN)
+        return {"What was tried": tried, **words, "Outcome": NOT_RUN + earlier}
     return {
         "What was tried": tried,
         "How many": f"{record['count']:,}",
-        "Outcome": f"{record['outcome']}\n{record['found']}",
+        "Outcome": _outcome(record, "\n"),
         "Took": f"{record['seconds']:,.0f} s",
         "When": f"{record['date']}\n{commit(record)}",
     }
+
+
+def _outcome(record: dict[str, Any], between: str) -> str:
+    return f"{record['outcome']}{between}{record['found']}"
 
 
 def commit(record: dict[str, Any]) -> str:
