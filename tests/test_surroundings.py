@@ -220,7 +220,7 @@ def test_surroundings(finished: Path, tmp_path: Path, tally: Tally) -> None:
             assert process.exitcode == 0, said(process)
             tally.count += 1
         found = files(root)
-        expected.setdefault("results/data/01-data.ipynb", found["results/data/01-data.ipynb"])
+        expected.setdefault("results/notebooks/01-data.ipynb", found["results/notebooks/01-data.ipynb"])
         assert found == expected, change
     assert strays(root) == []
     tally.found = "results as before, or one line that names the file and the cause, and what was there is intact"
