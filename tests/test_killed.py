@@ -104,7 +104,7 @@ def folder(tmp_path: Path) -> Path:
 
 def fill(root: Path) -> Path:
     root.mkdir()
-    for name in ("params.yaml", "plan.json", "claims.yaml"):
+    for name in ("params.yaml", "plan.json", "claims.yaml", "CITATION.cff"):
         shutil.copy(ROOT / name, root / name)
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     return root
