@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -58,10 +59,11 @@ def report(root: Path) -> None:
     write_report(params, "smoke", root)
 
 
-def notebook(root: Path) -> None:
+def notebook(root: Path, name: str = "01-data") -> None:
     from niny.notebooks import execute
 
-    execute(root / "notebooks" / "01-data.ipynb", root / "results" / "data" / "01-data.ipynb", {"dataset": "digits"})
+    parameters = {"01-data": {"dataset": "digits"}, "02-train": {"scale": "smoke", "experiment": FAST}}[name]
+    execute(root / "notebooks" / f"{name}.ipynb", root / "results" / "notebooks" / f"{name}.ipynb", parameters)
 
 
 def niny(root: Path, *words: str) -> None:
@@ -133,15 +135,15 @@ def whole(work: Work, root: Path, *arguments: Any) -> float:
 
 
 def killed(work: Work, root: Path, after: float, *arguments: Any) -> bool:
-    """Kill it after so many seconds; whether it was still at work."""
+    """Kill it after so many seconds; whether it was still at work. It must not have left with an error before."""
     process = start(work, root, *arguments)
     process.join(after)
     process.kill()
     process.join()
+    assert process.exitcode in (0, -signal.SIGKILL), said(process)
     return process.exitcode != 0
 
 
-def moments(seconds: float, number: int) -> list[float]:
-    """Random ones, one in each of as many equal parts of what lasts so long; the same shares in every test run."""
-    dice = random.Random(number)
+def moments(seconds: float, number: int, dice: random.Random) -> list[float]:
+    """Random ones, one in each of as many equal parts of what lasts so long."""
     return dice.sample([seconds * (part + dice.random()) / number for part in range(number)], number)

@@ -152,6 +152,21 @@ def test_unusual_images_are_answered_and_broken_ones_refused_within_a_gigabyte(t
     assert peak < PEAK
 
 
+def test_maps_of_unusual_images_are_drawn_within_a_gigabyte(tmp_path: Path, weights: Path) -> None:
+    some = {name: raw for name, raw in unusual().items() if name in ("cmyk.jpg", "16-bit.png", "animated.gif")}
+    assert draw_maps(write(tmp_path / "images", some), weights, "--top", "2") < PEAK
+
+
+def draw_maps(folder: Path, weights: Path, *words: str) -> int:
+    """The peak memory of drawing the class maps of each file of a folder."""
+    picture = folder.with_name(f"{folder.name}.png")
+    answers, peak = predict(folder, weights, "--maps", str(picture), *words)
+    judge(answers, set(answers), set())
+    with Image.open(picture) as drawn:
+        assert drawn.height > 150 * len(answers)  # a row for each
+    return peak
+
+
 def largest(name: str, kind: str, pixels: int, mode: str = "RGB", **options: Any) -> dict[str, bytes]:
     """An image of so many pixels."""
     side = int(pixels**0.5)
@@ -204,6 +219,9 @@ def test_hostile_images_of_all_kinds_and_sizes(tmp_path: Path, weights: Path, ta
     photos = {"photo.png": encoded(picture(), "PNG"), "square.png": encoded(picture(width=40), "PNG")}
     sized = write(tmp_path / "sized", photos)
     peaks += [predict(sized, weights, "--size", str(size))[1] for size in (96, 256, 360)]
+    batch_files = {f"{i}.jpg": encoded(picture("RGB", 5000 + i, 4000), "JPEG") for i in range(6)}
+    batch = write(tmp_path / "batch", batch_files)
+    peaks += [draw_maps(write(tmp_path / "unusual", good), weights), draw_maps(batch, weights, "--size", "256")]
     spoilt = {}
     for i in range(600):
         name, raw = random.choice(sorted((good | bad).items()))
@@ -212,10 +230,10 @@ def test_hostile_images_of_all_kinds_and_sizes(tmp_path: Path, weights: Path, ta
     answers, peak = predict(write(tmp_path / "spoilt", spoilt), weights)
     judge(answers, set(), set())
     peaks.append(peak)
-    tally.count += len(good) + len(bad) + 2 * 3 + len(spoilt)
+    tally.count += 2 * len(good) + len(bad) + 2 * 3 + len(batch_files) + len(spoilt)
     said = sum("error" in answer for answer in answers.values())
     tally.found = (
         f"each answered or refused by name; of {len(spoilt)} with random damage {said} refused; "
-        f"niny predict took at most {max(peaks) / 1e6:.0f} MB"
+        f"niny predict took at most {max(peaks) / 1e6:.0f} MB, with --size, --maps and several large photographs too"
     )
     assert max(peaks) < PEAK, peaks

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import copy as copy_file
@@ -10,10 +11,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ENVIRONMENT, ROOT, call, copy_tree
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from reliability import Tally
+from test_killed import files
 
 from niny.cli import main
 from niny.config import load_params, parse_params
@@ -28,11 +30,12 @@ NOT_A_NAME = "qwzx"  # stands nowhere in the files
 
 
 class Wrong(NamedTuple):
-    """A file's text with something wrong in it, and the key that a refusal must name."""
+    """A file's text with something wrong in it, and what a refusal must name: the key, and what was expected."""
 
     file: str
     text: str
     key: str
+    expected: str  # a pattern
 
 
 def places(raw: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -49,8 +52,9 @@ def at(raw: Any, path: tuple[Any, ...]) -> Any:
     return raw
 
 
+VALUE = r": expected |: must |: unknown |is missing|not valid YAML"  # what is said of a wrong value
 PLACES = {name: [path for path in places(RAW[name]) if path] for name in FILES}
-MAPPINGS = {name: [path for path in PLACES[name] if isinstance(at(RAW[name], path), dict)] for name in FILES}
+MAPPINGS = {name: [path for path in places(RAW[name]) if isinstance(at(RAW[name], path), dict)] for name in FILES}
 VALUES = {name: [path for path in PLACES[name] if not isinstance(at(RAW[name], path), (dict, list))] for name in FILES}
 SCALARS = {  # kind of value -> texts of YAML that it must not become
     bool: ("yes", "no", "on", "off", "1", "0", "True", "'true'", "TRUE", "null", "", "[true]", "{a: 1}", "1.0"),
@@ -110,8 +114,8 @@ SCALARS = {  # kind of value -> texts of YAML that it must not become
 }
 
 
-def dumped(raw: Any) -> str:
-    return yaml.safe_dump(raw, sort_keys=False, width=1 << 20)
+def dumped(raw: Any, flow: bool = False) -> str:
+    return yaml.safe_dump(raw, sort_keys=False, width=1 << 20, default_flow_style=flow)
 
 
 def name_of(path: tuple[Any, ...]) -> str:
@@ -123,7 +127,7 @@ def replaced(file: str, path: tuple[Any, ...], text: str) -> Wrong:
     """The file with this text of YAML as the value at a place."""
     raw = copy.deepcopy(RAW[file])
     at(raw, path[:-1])[path[-1]] = "PLACEHOLDER"
-    return Wrong(file, dumped(raw).replace("PLACEHOLDER", text), name_of(path))
+    return Wrong(file, dumped(raw).replace("PLACEHOLDER", text), name_of(path), VALUE)
 
 
 @st.composite
@@ -142,20 +146,20 @@ def unknown_key(draw: st.DrawFn) -> Wrong:
     raw = copy.deepcopy(RAW[file])
     key = draw(st.sampled_from((NOT_A_NAME, "LR", "lr ", "<<", "seed", "dropuot", "__class__", "name")))
     at(raw, path)[key] = draw(st.sampled_from((1, "a", {"a": 1}, [1], None, True)))
-    return Wrong(file, dumped(raw), key.strip())
+    if (file, path) == ("claims.yaml", ()):  # which has one key: the message says which
+        return Wrong(file, dumped(raw), "claims", "expected one name, claims")
+    return Wrong(file, dumped(raw), key.strip(), "unknown name|: expected ")
 
 
 @st.composite
 def doubled_key(draw: st.DrawFn) -> Wrong:
-    """A line that stands twice; in the flow style too."""
+    """A value, entry or whole section that stands twice, from the root of the file on, in both of YAML's styles."""
     file = draw(st.sampled_from(FILES))
-    path = draw(st.sampled_from([p for p in VALUES[file] if isinstance(p[-1], str)]))
-    lines = dumped(RAW[file]).splitlines()
-    key = path[-1]
-    i = draw(st.sampled_from([i for i, line in enumerate(lines) if re.match(rf" +{re.escape(key)}: \S", line)] or [0]))
-    return Wrong(
-        file, "\n".join([*lines[: i + 1], lines[i].replace("- ", "  "), *lines[i + 1 :]]), lines[i].split(":")[0]
-    )
+    path = draw(st.sampled_from([p for p in PLACES[file] if isinstance(p[-1], str)]))
+    raw = copy.deepcopy(RAW[file])
+    at(raw, path[:-1])["PLACEHOLDER"] = copy.deepcopy(at(raw, path))
+    text = dumped(raw, draw(st.booleans())).replace("PLACEHOLDER", path[-1])
+    return Wrong(file, text, path[-1], "stands twice")
 
 
 @st.composite
@@ -196,7 +200,7 @@ def missing_key(draw: st.DrawFn) -> Wrong:
         path = ("root_seed",)
     raw = copy.deepcopy(RAW[file])
     del at(raw, path[:-1])[path[-1]]
-    return Wrong(file, dumped(raw), path[-1])
+    return Wrong(file, dumped(raw), path[-1], "is missing|: unknown kind of rule None; known are ")
 
 
 @st.composite
@@ -258,7 +262,9 @@ def no_yaml(draw: st.DrawFn) -> Wrong:
         "\ud7ff\uffff: 1",
         "'",
     )
-    return Wrong(file, draw(st.sampled_from(texts)), "")
+    return Wrong(
+        file, draw(st.sampled_from(texts)), "", "not valid YAML|: expected |: an alias|levels deep|unknown name"
+    )
 
 
 WRONG = st.one_of(
@@ -280,7 +286,8 @@ def refused(wrong: Wrong, folder: Path) -> str:
     assert "\n" not in said
     assert len(said) < 1500
     assert wrong.file in said, said
-    assert wrong.key.lstrip(" -") in said, f"{said!r} does not name {wrong.key}"
+    assert wrong.key in said, f"{said!r} does not name {wrong.key}"
+    assert re.search(wrong.expected, said), f"{said!r} does not say what was expected ({wrong.expected})"
     return said
 
 
@@ -376,7 +383,7 @@ def refused_override(override: str, folder: Path) -> None:
     except Exception as error:  # Hydra's own refusal, of a key that is not there
         assert override.split("=")[0].strip("+~").rpartition(".")[2] in f"{error} {error.__cause__}"  # noqa: PT017
         return
-    with pytest.raises(NinyError, match=r"params\.yaml") as caught:
+    with pytest.raises(NinyError, match=rf"params\.yaml.*({VALUE})") as caught:
         load_params(folder)
     key = override.split("=")[0].strip("+~").rpartition(".")[2]
     assert key in str(caught.value)
@@ -407,7 +414,7 @@ GIVEN = st.one_of(
 
 def refused_parameter(given_text: str, source: Path) -> None:
     texts = given_text.split(" ") if given_text.count("=") > 1 else [given_text]
-    with pytest.raises(NinyError, match=r"\.ipynb") as caught:
+    with pytest.raises(NinyError, match=r"\.ipynb: .*(expected |unknown parameter|given twice)") as caught:
         parse_parameters(texts, source)
     name, equals, _ = texts[-1].partition("=")
     assert (repr(name) if equals else texts[0]) in str(caught.value)
@@ -478,6 +485,29 @@ def test_no_kernel_starts_for_a_wrong_file(
     assert "augment: expected true or false" in capsys.readouterr().err
 
 
+def no_stage_runs(root: Path) -> int:
+    """`dvc exp run -S` itself, in a clone: refused, and the parameters alone are changed; how many were tried."""
+    copy_tree(root)
+    call(root, "dvc", "repro", "--quiet", "sources")
+    call(root, "git", "add", ".")
+    call(root, "git", "-c", "user.name=a", "-c", "user.email=a", "commit", "--quiet", "--message", "All")
+    before = files(root)
+    wrong = (
+        ("datasets.digits.classes=yes", r"datasets\.digits\.classes: expected "),
+        ("+recipes.tiny.qwzx=1", r"recipes\.tiny: unknown name 'qwzx'"),
+        ("scales.smoke.seeds=-3", r"scales\.smoke\.seeds: must not be negative"),
+    )
+    for override, said in wrong:
+        words = ("dvc", "exp", "run", "--set-param", override, "data@digits")
+        done = subprocess.run(words, cwd=root, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+        assert done.returncode, done.stdout
+        assert re.search(rf"^niny: params\.yaml.*{said}", done.stdout + done.stderr, re.MULTILINE)
+        assert call(root, "git", "status", "--porcelain") == " M params.yaml\n"
+        assert files(root) == before
+        call(root, "git", "restore", "params.yaml")
+    return len(wrong)
+
+
 @pytest.mark.torture("wrong-parameters")
 def test_hundreds_of_wrong_parameters(tmp_path: Path, tally: Tally) -> None:
     counts, number = {"files": 0}, 0
@@ -488,6 +518,7 @@ def test_hundreds_of_wrong_parameters(tmp_path: Path, tally: Tally) -> None:
     source = notebook(tmp_path)
     counts["notebook parameters"] = try_given(lambda text: refused_parameter(text, source), GIVEN, 1312, 300)
     counts["overrides"] = try_given(lambda text: refused_override(text, tmp_path), OVERRIDES, 1312, 120)
+    counts["runs of dvc exp run -S, which ran nothing"] = no_stage_runs(tmp_path / "clone")
     tally.count = sum(counts.values())
     told = ", ".join(f"{n} {what}" for what, n in counts.items())
     tally.found = f"{told}, no two alike: each refused by a line that names file, key and what was expected"

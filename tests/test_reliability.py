@@ -12,6 +12,7 @@ from planted import project, study_params
 from reliability import keep
 
 from niny.errors import NinyError
+from niny.files import write_json
 from niny.report import write_report
 from niny.report.study import load_study
 from niny.report.trust import FILE, LINES, read_records, trust
@@ -43,12 +44,13 @@ def marked() -> list[str]:
     return [name for text in texts for name in re.findall(r"mark\.torture\(([^)]*)\)", text)]
 
 
-def test_every_torture_test_has_a_line_of_its_own_and_is_recorded() -> None:
-    names = [name.strip("\"'") for name in marked()]
+def test_every_torture_test_has_a_line_of_its_own_and_held_when_it_was_last_run() -> None:
+    names, records = [name.strip("\"'") for name in marked()], read_records(ROOT)
     assert len(set(names)) == len(names)
     assert set(names) <= set(LINES)
-    missing = set(names) - set(read_records(ROOT))
+    missing = set(names) - set(records)
     assert not missing, f"run pytest -m torture for {missing} and commit {FILE}"
+    assert {name: record["found"] for name, record in records.items() if record["outcome"] != "held"} == {}
 
 
 def test_the_last_outcome_of_each_is_kept_and_a_skipped_one_is_left(tmp_path: Path) -> None:
@@ -94,6 +96,22 @@ def test_the_report_shows_what_was_tried_and_what_was_not_run(tmp_path: Path) ->
     page = write_report(PARAMS, "trial", root).read_text()
     assert "Can it be trusted?" in page
     assert "train.bin was &lt;b&gt;taken&lt;/b&gt;" in page
+
+
+def test_what_an_earlier_form_of_a_test_found_is_not_shown_as_current(tmp_path: Path) -> None:
+    root = project(tmp_path / "project")
+    keep(root, "damaged-data", 1234, True, "all were refused", 61.2)
+    records = read_records(root)
+    records["damaged-data"]["tried"] = "Something else"
+    write_json(root / FILE, list(records.values()))
+    (table,) = trust(load_study(PARAMS, "trial", root)).items
+    first = table.frame.to_dict("records")[0]  # type: ignore[union-attr]
+    assert first["What was tried"] == LINES["damaged-data"]
+    assert {first[name] for name in ("How many", "Took", "When")} == {"not run"}
+    said = f"of an earlier form of this test, {records['damaged-data']['date']}: held, all were refused"
+    assert first["Outcome"] == f"not run\n{said}"
+    page = write_report(PARAMS, "trial", root).read_text()
+    assert f'<span class="word">not run</span><small>{said}</small>' in page
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '[{"count": 1}]', "null", '{"killed": 1}'])

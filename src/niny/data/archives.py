@@ -87,7 +87,10 @@ def _labels(values: Any, count: int) -> NDArray[np.uint8]:
 
 def unpickle(raw: bytes) -> dict[str, Any]:
     """A pickled dict of arrays of bytes, strings, numbers, lists and dicts: all that a data set needs."""
-    content = _BatchUnpickler(io.BytesIO(raw), encoding="latin1").load()
+    stream = io.BytesIO(raw)
+    content = _BatchUnpickler(stream, encoding="latin1").load()
+    if stream.read(1):
+        raise NinyError("more follows where it should end")
     if not isinstance(content, dict):
         raise NinyError(f"it holds a {type(content).__name__} where a dict should be")
     return {str(key): value.values if isinstance(value, _Array) else value for key, value in content.items()}

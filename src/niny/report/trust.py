@@ -17,21 +17,25 @@ FILE = Path("results", "reliability.json")
 NOT_RUN = "not run"
 LINES = {  # name -> what is tried, in the order of the table
     "damaged-data": "Data files with flipped bits, cut short, overlong, empty, with swapped labels, swapped with one "
-    "another or taken from another set, in every official format and in npm's packages",
+    "another or taken from another set: each of these in every official format, packed and unpacked, and in npm's "
+    "packages",
     "hostile-archives": "Packages with paths that leave their folder, with links and devices; pickled batches that ask "
     "for code",
-    "wrong-parameters": "params.yaml, claims.yaml, DVC's -S and notebook parameters with unknown and doubled keys, "
-    "wrong types, NaN, negative and huge numbers, and YAML's traps",
-    "hostile-weights": "Weights files that would run code, with false headers, lengths that lie, and random damage",
+    "wrong-parameters": "params.yaml, claims.yaml, DVC's -S and notebook parameters with unknown and doubled keys and "
+    "sections, wrong types, NaN, negative and huge numbers, and YAML's traps; some through dvc exp run itself",
+    "hostile-weights": "Weights files that would run code, with false headers, lengths that lie, and random damage, "
+    "for the readers and for niny predict",
     "protobuf-fuzz": "Random and mutated messages for the reader of Caffe's files",
     "hostile-images": "Images that are bombs, cut short, damaged, without size, CMYK, 16-bit, animated or of "
-    "100 megapixels",
-    "hostile-words": "Names and captions with HTML, scripts, Markdown and LaTeX in the report",
-    "killed": "SIGKILL at random moments of data preparation, training, notebooks and reports, then one plain rerun",
-    "same-bytes": "Every stage of the study for one network in clones of other names, users, languages, time zones "
-    "and hash seeds, all compared but what was timed; and how far other threads and CPU types lead away",
-    "two-at-once": "Processes that start the same run, data preparation or report together",
-    "surroundings": "A full disk, a read-only folder, no home, no network, odd clocks, masks, paths and limits",
+    "100 megapixels, with --size, --maps and several at once",
+    "hostile-words": "Names and captions with HTML, scripts, Markdown and LaTeX in the report and the article",
+    "killed": "SIGKILL at random moments that met data preparation, training, notebooks or reports at work, then one "
+    "plain rerun",
+    "same-bytes": "Every stage of the study for one network in three clones of other names, users, languages, time "
+    "zones and hash seeds, all compared but what was timed; and how far other threads and CPU types lead away",
+    "two-at-once": "Processes that start the same run, data preparation, notebook or report together",
+    "surroundings": "A full disk, a read-only folder, no home, no network, odd clocks, masks, paths and limits, for "
+    "niny and for DVC",
     "lowest-versions": "The tests with the lowest versions that pyproject.toml allows",
 }
 
@@ -61,15 +65,23 @@ def trust(study: Study) -> Section:
 
 
 def _row(tried: str, record: dict[str, Any] | None) -> dict[str, str]:
-    if record is None:
-        return {"What was tried": tried, "How many": NOT_RUN, "Outcome": NOT_RUN, "Took": NOT_RUN, "When": NOT_RUN}
+    if record is None or record["tried"] != tried:
+        earlier = (
+            "" if record is None else f"\nof an earlier form of this test, {record['date']}: {_outcome(record, ', ')}"
+        )
+        words = dict.fromkeys(("How many", "Outcome", "Took", "When"), NOT_RUN)
+        return {"What was tried": tried, **words, "Outcome": NOT_RUN + earlier}
     return {
         "What was tried": tried,
         "How many": f"{record['count']:,}",
-        "Outcome": f"{record['outcome']}\n{record['found']}",
+        "Outcome": _outcome(record, "\n"),
         "Took": f"{record['seconds']:,.0f} s",
         "When": f"{record['date']}\n{commit(record)}",
     }
+
+
+def _outcome(record: dict[str, Any], between: str) -> str:
+    return f"{record['outcome']}{between}{record['found']}"
 
 
 def commit(record: dict[str, Any]) -> str:
