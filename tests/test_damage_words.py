@@ -122,7 +122,6 @@ def test_hostile_names_and_titles_are_text_in_the_report(
     shown_as_text(text, tmp_path / "project")
 
 
-@pytest.mark.xfail(strict=True, reason="niny.report.page leaves the heads of Markdown's tables as they are")
 def test_the_name_of_a_recipe_which_heads_a_column_is_text_in_markdown(tmp_path: Path) -> None:
     recipes = Table("Recipes", pd.DataFrame({HOSTILE[0]: ["0.1"]}), "a.csv", "make", "made")
     article = Article("a", "full", "Full", "full", "", (), (Section("a", "A", (), (recipes,)),))

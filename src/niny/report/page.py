@@ -178,22 +178,26 @@ def sections_in_markdown(article: Article, folder: Path) -> list[str]:
 
 def _part(item: Part, article: Article, folder: Path) -> list[str]:
     if isinstance(item, Explorer):
-        origin = f"Made by {code(item.command)}; numbers in [{item.file}]({item.file}); {plain(item.origin)}."
-        return ["It needs a browser: [open it in the page](report.html#explorer).", f"<sub>{origin}</sub>"]
+        return ["It needs a browser: [open it in the page](report.html#explorer).", made(item)]
     return _table(item, article) if isinstance(item, Table) else _image(item, article, folder)
 
 
 def _table(item: Table, article: Article) -> list[str]:
     lines: list[list[str]] = [
-        [*item.frame.columns],
+        [*map(plain, map(str, item.frame.columns))],
         ["--:" if kind(column) == "number" else "---" for column in item.frame.columns],
     ]
     lines += [[_plain(value, column) for column, value in row.items()] for row in item.frame.to_dict("records")]
     caption = " ".join(filter(None, [f"**{plain(item.title)}.**", plain(item.note), f"*{plain(article.label)}.*"]))
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    origin = f"Made by {code(item.command)}; numbers in [{item.file}]({item.file}); {plain(item.origin)}."
-    parts = [caption, table, f"<sub>{origin}</sub>"]
+    parts = [caption, table, made(item)]
     return ["<details>", f"<summary>{escape(item.title)}</summary>", *parts, "</details>"] if item.folded else parts
+
+
+def made(item: Table | Explorer) -> str:
+    """The command, file, run folders and commit behind numbers."""
+    origin = f"Made by {code(item.command)}; numbers in [{item.file}]({item.file}); {plain(item.origin)}."
+    return f"<sub>{origin}</sub>"
 
 
 def _plain(value: str, column: object) -> str:
