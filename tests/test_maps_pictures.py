@@ -51,3 +51,12 @@ def test_a_picture_shares_one_scale_a_row_and_is_the_same_bytes_again(
     framed = [axis.spines["top"].get_edgecolor()[:3] for axis in (rows[0, 1], rows[1, 3])]
     assert {tuple(round(255 * v) for v in colour) for colour in framed} == {tuple(bytes.fromhex(TRUE[1:]))}
     assert len(rows[1, 2].lines) == 1
+
+
+def test_a_long_title_stays_inside_the_figure() -> None:
+    images, maps, label = np.zeros((1, 3, 8, 8), np.uint8), torch.rand(1, 10, 4, 4), torch.tensor([0])
+    title = "conventional CNN + fully connected + dropout (short scale, not a reproduction): largest tenth of each map"
+    figure = show_maps(images, maps, label, label, "abcdefghij", title=title)
+    figure.canvas.draw()
+    assert figure.texts[0].get_text() == title
+    assert figure.texts[0].get_window_extent().x1 <= figure.bbox.width

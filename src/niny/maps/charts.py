@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from niny.maps.nested import runs
+from niny.maps.pictures import entitle
 from niny.maps.records import is_null, nulls_of
 from niny.maps.samples import Scores
 from niny.maps.views import VIEWS
@@ -71,7 +72,7 @@ def draw_scores(
     axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
     axes.set_ylim(len(ticks) - 0.4, -0.6)
     axes.set(xlabel=label)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    entitle(figure, title)
     axes.grid(axis="x", color=PALE)
     figure.legend(*_unique(axes), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
@@ -113,7 +114,7 @@ def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title:
         axes.grid(color=PALE)
         if len(columns) > 1:
             axes.legend(fontsize=7.5, frameon=False)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    entitle(figure, title)
     return figure
 
 
@@ -150,7 +151,7 @@ def draw_cascade(scores: Scores, title: str) -> "Figure":
     axes.set(
         ylabel="rank correlation", xlabel="weights drawn anew from the class maps down to this layer", ylim=(-1, 1)
     )
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    entitle(figure, title)
     figure.legend(*_unique(axes), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
     return figure
 

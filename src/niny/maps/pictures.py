@@ -121,7 +121,7 @@ def show_attributions(
                 axis.set_title(textwrap.fill(TITLES[name][0] if name in TITLES else name, 14), fontsize=8)
         for axis in axes:
             axis.set(xticks=[], yticks=[])
-    figure.suptitle(title, x=0.005, ha="left", fontsize=10, fontweight="bold")
+    entitle(figure, title, x=0.005)
     plt.close(figure)
     return figure
 
@@ -164,7 +164,7 @@ def show_photograph(
     for axis in (*left, *axes):
         axis.set(xticks=[], yticks=[])
     figure.colorbar(drawn, cax=figure.add_subplot(grid[:, 7])).set_label("map value", fontsize=9)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    entitle(figure, title)
     plt.close(figure)
     return figure
 
@@ -212,7 +212,7 @@ def _short(name: str) -> str:
 
 def _explain(figure: "Figure", title: str, signed: bool) -> None:
     inch = 1 / figure.get_size_inches()[1]
-    figure.suptitle(title, x=0.005, y=1 - 0.05 * inch, ha="left", va="top", fontsize=10, fontweight="bold")
+    entitle(figure, title, x=0.005, y=1 - 0.05 * inch, va="top")
     scale = "one colour scale a row: " + (
         "purple below 0, orange above" if signed else "dark is small, bright is large"
     )
@@ -223,6 +223,13 @@ def _explain(figure: "Figure", title: str, signed: bool) -> None:
     )
     for x, text, colour in notes:
         figure.text(x, 0.06 * inch, text, color=colour, va="bottom", ha="right" if x > 0.5 else "left", fontsize=8)
+
+
+def entitle(figure: "Figure", title: str, x: float = 0.01, **place: Any) -> None:
+    """A title at the left, as small as it must be to stay inside the figure."""
+    room = 12 * figure.get_size_inches()[0]  # characters that fit at full size
+    size = 10 * min(1.0, room / max(1, len(title)))
+    figure.suptitle(title, x=x, ha="left", fontsize=size, fontweight="bold", **place)
 
 
 def save_picture(figure: "Figure", path: Path, dpi: int = 160) -> None:
