@@ -17,7 +17,7 @@ test: $(BIN)/.installed
 	ruff check
 	ruff format --check
 	mypy
-	OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 pytest --numprocesses 2 --no-loadscope-reorder
 
 torture: $(BIN)/.installed
 	pytest -m torture

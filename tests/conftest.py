@@ -13,6 +13,7 @@ from niny.data import fetch
 ROOT = Path(__file__).parents[1]
 pytest_plugins = ["reliability"]
 SCALE = "smoke"
+ON_THE_CLONE = ("test_dvc", "test_lab", "test_study")  # files whose tests share the fixture `clone`
 STUDY = (f"report@{SCALE}", f"metrics@{SCALE}")  # what `make study` asks DVC for, at the scale of the tests
 # one thread: slivers of networks gain nothing from more, and lose much where another program wants the other core
 ENVIRONMENT = {**os.environ, "NINY_ROOT": "", "OMP_NUM_THREADS": "1"}
@@ -36,19 +37,21 @@ def copy_tree(folder: Path) -> Path:
     return folder
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests: those on the one clone stay together and come first, being longest.
-
-    Those of a file stay together too, since they share what the file makes.
-    """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("clone" if on_the_clone(item) else item.path.stem))
-    items.sort(key=on_the_clone, reverse=True)
+    items.sort(key=lambda item: item.path.stem in ON_THE_CLONE, reverse=True)  # they take longest
 
 
-def on_the_clone(item: pytest.Item) -> bool:
-    return "clone" in getattr(item, "fixturenames", ())
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Where several processes share the tests, those on the one clone stay together, and those of a file, too."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            stem = Path(nodeid.partition("::")[0]).stem
+            return "clone" if stem in ON_THE_CLONE else stem
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

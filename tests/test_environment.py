@@ -77,7 +77,7 @@ def test_all_tests_pass_with_the_lowest_versions(tally: Tally) -> None:
     found = subprocess.run([python, "-c", code, *pins], capture_output=True, text=True, check=True).stdout.split()
     assert [Version(v) for v in found] == [Version(v) for v in pins.values()]
     path = {"PYTHONPATH": str(ROOT / "src"), "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
-    words = [python, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+    words = [python, "-m", "pytest", "-n", "2", "--no-loadscope-reorder"]
     environment = {**os.environ, **path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     summary = done.stdout.splitlines()[-1].strip("= ")
