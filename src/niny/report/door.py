@@ -198,7 +198,7 @@ def commands_text(root: Path) -> str:
     path = root / "results" / "commands.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"seconds": {}}
     took = found["seconds"]
-    shown = [f"{name:<14} # {minutes(took.get(name))}{what}" for name, what in COMMANDS.items()]
+    shown = [f"{name:<14} # {minutes(took, name)}{what}" for name, what in COMMANDS.items()]
     block = "\n".join(["```", *shown, "```"])
     if not took:
         return block
@@ -209,8 +209,9 @@ def commands_text(root: Path) -> str:
     )
 
 
-def minutes(seconds: float | None) -> str:
-    return "" if seconds is None else f"{max(1, round(seconds / 60))} minutes: "
+def minutes(took: Mapping[str, float], command: str) -> str:
+    """What a newcomer waits for a command, which installs first."""
+    return f"{(took['installation'] + took[command]) / 60:.0f} minutes: " if took else ""
 
 
 def question(source: Path) -> str:
