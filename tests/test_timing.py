@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import ROOT
 from PIL import Image
 from test_notebooks import code, lay_out, save, text
 
@@ -65,3 +66,9 @@ def test_a_drawing_is_kept_as_it_is(tmp_path: Path) -> None:
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "03.ipynb")
     timing.keep_picture(tmp_path / "03.ipynb", tmp_path)
     assert (tmp_path / "03.svg").read_text() == "<svg/>"
+
+
+def test_every_notebook_of_the_study_was_timed_and_takes_less_than_three_minutes() -> None:
+    seconds = json.loads((ROOT / "notebooks/times.json").read_text())["seconds"]
+    assert sorted(seconds) == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert max(seconds.values()) < 180
