@@ -25,14 +25,18 @@ TARGETS = {
 
 
 def main() -> int:
-    if len(sys.argv) > 1:
+    if len(sys.argv) > 2 or sys.argv[1:2] in (["-h"], ["--help"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    if len(sys.argv) == 2:
         return measure(Path(sys.argv[1]).absolute())
     with tempfile.TemporaryDirectory() as scratch:
         return measure(Path(scratch) / "niny")
 
 
 def measure(clone: Path) -> int:
-    subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+    if subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=False).returncode:
+        return 1  # git has said why
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True, check=True)
     seconds: dict[str, float] = {}
     for name, target in TARGETS.items():
