@@ -36,7 +36,7 @@ LINES = {  # name -> what is tried, in the order of the table
     "two-at-once": "Processes that start the same run, data preparation, notebook or report together",
     "surroundings": "A full disk, a read-only folder, no home, no network, odd clocks, masks, paths and limits, for "
     "niny and for DVC",
-    "lowest-versions": "The tests with the lowest versions that pyproject.toml allows",
+    "lowest-versions": "All tests with the lowest versions that pyproject.toml allows",
 }
 
 
