@@ -474,7 +474,7 @@ def hostile_archive(entries: Sequence[tarfile.TarInfo], files: Files) -> bytes:
             if one.size == len(data):
                 archive.addfile(one, io.BytesIO(data))
             else:
-                archive.fileobj.write(one.tobuf())  # type: ignore[union-attr]
+                archive.fileobj.write(one.tobuf())  # type: ignore[union-attr]  # open for writing: there is one
     return buffer.getvalue()
 
 
