@@ -149,8 +149,9 @@ def test_the_page_about_clusters_tells_the_trial_on_photographs_as_it_was_record
 def test_the_page_about_clusters_says_how_near_two_processes_are_held_to_one() -> None:
     page = flowing((DOCS / "cluster.md").read_text())
     (updates, near), (many, nearer) = ALIKE["float32"], ALIKE["float64"]
-    assert f"each of the first {updates} updates within {near:.0e}, relative" in page
-    assert f"in float64 within {nearer:.0e} over all {many}" in page
+    assert f"every loss of {many} updates, and curves and weights of a whole run, are the same bits" in page
+    assert f"the losses of the first {updates} updates are within {near:.0e}, relative" in page
+    assert f"in float64: within {nearer:.0e} over all {many}" in page
 
 
 def flowing(text: str) -> str:

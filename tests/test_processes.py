@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from test_survival import environment
 
 from niny.config import Params, load_params
+from niny.errors import NinyError
 from niny.models import nin_cifar
 from niny.training import processes
 from niny.training.device import Compute
+from niny.training.optimiser import make_optimiser, set_rate
 from niny.training.processes import agreed, leads, part, summed
 from niny.training.record import read_metrics, seed_folder
 from niny.training.update import make_update
@@ -58,6 +60,24 @@ def test_two_processes_leave_the_record_that_one_leaves(project: Path) -> None:
         assert two == pytest.approx(one, rel=1e-5), column
 
 
+def test_two_processes_leave_the_very_bits_of_one_that_takes_each_batch_in_two_parts(project: Path) -> None:
+    """A whole run: what two processes sum is what one sums in the same parts, so nothing parts them, ever."""
+    folder = seed_folder(project, load_params(project).run("smoke", "cifar10-nin"), 0)
+    weights, curves, commands = [], [], []
+    for number, parts in ((2, ()), (1, ("--parts", "2"))):
+        done = torchrun(number, *TRAIN, *parts, cwd=project)
+        assert done.returncode == 0, done.stderr
+        weights.append((folder / "weights.safetensors").read_bytes())
+        timed = ("seconds", "energy_joules", "energy_counted")
+        curves.append([{name: v for name, v in row.items() if name not in timed} for row in rows(folder)])
+        commands.append(json.loads((folder / "environment.json").read_text())["command"])
+        shutil.rmtree(folder)
+    assert weights[0] == weights[1]
+    assert curves[0] == curves[1]
+    assert commands[0].startswith("torchrun --nproc-per-node 2 ")
+    assert commands[1].endswith(" --parts 2")
+
+
 CURVE = """
 import json, sys
 from pathlib import Path
@@ -74,7 +94,7 @@ from niny.training.update import make_update
 run = load_params().run("smoke", "cifar10-nin")
 curves = {}
 with joined("cpu"):
-    compute = Compute(torch.device("cpu"), torch.float32, processes=size())
+    compute = Compute(torch.device("cpu"), torch.float32, processes=size(), parts=int(sys.argv[1]))
     data = prepare_data(run, Path(), compute)
     for name, dtype in (("float64", torch.float64), ("float32", torch.float32)):
         net = build(run)
@@ -95,17 +115,17 @@ with joined("cpu"):
 
 
 def test_two_processes_have_the_loss_curve_of_one(project: Path) -> None:
-    """To 1e-5 in float32 over the first twelve updates. Later rounding alone tells: in float64 it holds on and on.
+    """Bit for bit where one sums in the same two parts, over three epochs; else to 1e-5 over the first twelve updates.
 
-    (Some ReLUs open or close by the last digit of a sum, and two orders of summing part as neighbouring seeds do. The
-    number of threads is such an order too.)
+    Later rounding alone tells: in float64 it holds on and on. (Some ReLUs open or close by the last digit of a sum, and
+    two orders of summing part as neighbouring seeds do. The number of threads is such an order too.)
     """
     (project / "curve.py").write_text(CURVE)
     found = []
-    for number in (1, 2):
+    for number, parts in ((1, 1), (2, 1), (1, 2)):
         starter = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number), "curve.py"]
         done = subprocess.run(
-            [sys.executable, *starter],
+            [sys.executable, *starter, str(parts)],
             cwd=project,
             env=environment() | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -114,7 +134,8 @@ def test_two_processes_have_the_loss_curve_of_one(project: Path) -> None:
         )
         assert done.returncode == 0, done.stderr
         found.append(json.loads(done.stdout))
-    one, two = found
+    one, two, parted = found
+    assert two == parted
     for dtype, (updates, near) in ALIKE.items():
         assert len(one[dtype]) == 135
         assert two[dtype][:updates] == pytest.approx(one[dtype][:updates], rel=near), dtype
@@ -200,16 +221,50 @@ def test_three_processes_take_the_step_of_one_for_batches_of_any_size_and_judge_
     assert done.stdout == "alike\n"
 
 
+def test_a_step_in_parts_is_the_step_of_the_whole_batch_dropout_included(params: Params) -> None:
+    """Also where a batch has fewer images than parts; its masks, and the random numbers after it, are the same."""
+    recipe, cpu = params.recipes["authors"], torch.device("cpu")
+    nets = [nin_cifar(width=0.1).double() for _ in range(2)]
+    parted, single = (
+        make_update(net, make_optimiser(net, recipe), recipe, Compute(cpu, torch.float32, parts=parts))
+        for net, parts in zip(nets, (3, 1), strict=True)
+    )
+    nets[1].load_state_dict(nets[0].state_dict())
+    draws = torch.Generator().manual_seed(0)
+    for count in (8, 7, 2, 1):
+        images = torch.randn(count, 3, 32, 32, generator=draws, dtype=torch.float64)
+        labels, after = torch.randint(10, (count,), generator=draws), []
+        for update in (parted, single):
+            torch.manual_seed(count)
+            set_rate(update.optimiser, 0.05)
+            update(images, labels)
+            after.append(torch.rand(1))
+        assert torch.equal(*after)
+    for ours, theirs in zip(*(net.parameters() for net in nets), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+    assert parted.sums() == pytest.approx(single.sums(), rel=1e-6)
+
+
 def test_batch_norm_over_processes_is_refused_on_cpus(params: Params) -> None:
     net = nin_cifar(width=0.1, batch_norm=True)
     recipe = params.recipes["authors"]
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
-    with pytest.raises(Exception, match="batch norm cannot be shared by processes on CPUs"):
+    with pytest.raises(NinyError, match="batch norm cannot be shared by processes on CPUs"):
         make_update(net, optimiser, recipe, Compute(torch.device("cpu"), torch.float32, processes=2))
+    with pytest.raises(NinyError, match="batch norm needs each batch as a whole"):
+        make_update(net, optimiser, recipe, Compute(torch.device("cpu"), torch.float32, parts=2))
 
 
 def test_what_is_wrong_is_one_line_of_niny_s(project: Path) -> None:
     done = torchrun(2, "train", "resnet", "--scale", "smoke", cwd=project)
     assert done.returncode == 1
     assert "niny: unknown experiment 'resnet'" in done.stderr
+    assert not (project / "results").exists()
+
+
+def test_parts_that_cannot_be_are_refused(project: Path) -> None:
+    for number, parts in ((1, "0"), (2, "2")):
+        done = torchrun(number, *TRAIN, "--parts", parts, cwd=project)
+        assert done.returncode == 1
+        assert f"niny: --parts {parts}: a number from 1 up, and 1 where torchrun's processes share" in done.stderr
     assert not (project / "results").exists()

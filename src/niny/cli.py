@@ -136,6 +136,7 @@ def add_train(commands: "argparse._SubParsersAction[Parser]") -> None:
     train.add_argument("--scale", help="of the experiment; imagenet-nin has none")
     train.add_argument("--seeds", type=int, nargs="+", metavar="K", help="these runs only (all of the scale)")
     train.add_argument("--fresh", action="store_true", help="train finished runs again")
+    train.add_argument("--parts", type=int, default=1, metavar="N", help="take each batch in N parts, for less memory")
     images = train.add_argument_group("imagenet-nin", "the authors' ImageNet network, from a folder of class folders")
     images.add_argument("--images", type=Path, metavar="FOLDER", help="with train/<class>/* and val/<class>/*")
     images.add_argument("--pixels", type=int, default=224, metavar="N", help="a side, that the network reads (224)")
@@ -297,13 +298,13 @@ def train_runs(options: argparse.Namespace) -> None:
         raise NinyError(f"train {options.experiment}: name its scale with --scale; --images is for imagenet-nin alone")
     run = load_params().run(options.scale, options.experiment)
     with joined(options.device):
-        compute = choose_compute(options.device, options.precision, options.eager)
+        compute = choose_compute(options.device, options.precision, options.eager, options.parts)
         train_experiment(run, project_root(), seeds=options.seeds, fresh=options.fresh, compute=compute)
 
 
 def train_imagenet(options: argparse.Namespace) -> None:
-    if options.images is None or options.scale is not None:
-        raise NinyError("train imagenet-nin: name its folder of images with --images; it has no --scale")
+    if options.images is None or options.scale is not None or options.parts != 1:
+        raise NinyError("train imagenet-nin: name its folder of images with --images; it has no --scale, no --parts")
     from niny.training import choose_compute
     from niny.training.folder import RECIPE, Streamed, train_folder
     from niny.training.processes import joined, leads

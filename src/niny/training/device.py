@@ -18,6 +18,7 @@ class Compute:
     dtype: torch.dtype
     eager: bool = False  # no compilation and no CUDA graph
     processes: int = 1  # that train together (niny.training.processes)
+    parts: int = 1  # in which one process takes each batch, as so many processes would share it
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
@@ -31,8 +32,10 @@ class Compute:
         return str(self.dtype).removeprefix("torch.")
 
 
-def choose_compute(device: str = "auto", precision: str = "auto", eager: bool = False) -> Compute:
+def choose_compute(device: str = "auto", precision: str = "auto", eager: bool = False, parts: int = 1) -> Compute:
     """A GPU where there is one; bfloat16 where the processor computes in it, else float32."""
+    if parts < 1 or (parts > 1 and processes.size() > 1):
+        raise NinyError(f"--parts {parts}: a number from 1 up, and 1 where torchrun's processes share each batch")
     if device not in ("auto", "cpu", "cuda"):
         raise NinyError(f"unknown device {device!r}: choose from auto, cpu, cuda")
     if device == "cuda" and not torch.cuda.is_available():
@@ -46,7 +49,7 @@ def choose_compute(device: str = "auto", precision: str = "auto", eager: bool = 
         precision = "bfloat16" if has_bfloat16(kind) else "float32"
     if precision not in dtypes:
         raise NinyError(f"unknown precision {precision!r}: choose from auto, {', '.join(dtypes)}")
-    return Compute(torch.device(kind), dtypes[precision], eager, processes.size())
+    return Compute(torch.device(kind), dtypes[precision], eager, processes.size(), parts)
 
 
 def exact(compute: Compute) -> Compute:

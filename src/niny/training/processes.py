@@ -58,7 +58,11 @@ def leads() -> bool:
 
 def part(count: int) -> slice:
     """Our part of so many things: consecutive, none left out, none in two parts, sizes equal but for one."""
-    return slice(rank() * count // size(), (rank() + 1) * count // size())
+    return part_of(count, rank(), size())
+
+
+def part_of(count: int, number: int, parts: int) -> slice:
+    return slice(number * count // parts, (number + 1) * count // parts)
 
 
 def summed(values: Tensor) -> Tensor:

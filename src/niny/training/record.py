@@ -115,6 +115,7 @@ def describe_machine(compute: Compute) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "processes": compute.processes,
+        "parts": compute.parts,
         "gpu": gpu,
         "precision": compute.precision,
         "python": platform.python_version(),

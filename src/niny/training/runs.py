@@ -312,7 +312,8 @@ def write_record(
         "code": record.code_digest(),
     }
     starter = f"torchrun --nproc-per-node {compute.processes} -m " if compute.processes > 1 else ""
-    command = f"{starter}niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}"
+    parts = f" --parts {compute.parts}" if compute.parts > 1 else ""
+    command = f"{starter}niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}{parts}"
     seeds = {"root": run.root_seed, "number": seed, "attempt": min(len(collapsed), ATTEMPTS - 1)}
     with replacing_record(record.seed_folder(root, run, seed), "metrics.json") as folder:
         if seed == 0:

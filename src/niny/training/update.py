@@ -2,11 +2,12 @@
 
 A GPU gets the same update as one CUDA graph around a compiled network: at this size it would otherwise wait for some
 two hundred launches a batch, and read every activation once more for each ReLU, bias and mask. Several processes that
-train together (torchrun) share each batch.
+train together (torchrun) share each batch; one process can take the same parts one after the other.
 """
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,7 +21,7 @@ from niny.errors import NinyError
 from niny.models import Network
 from niny.models.blocks import Dropout
 from niny.training.device import Compute
-from niny.training.processes import part, size, summed
+from niny.training.processes import part, part_of, size, summed
 
 WARM_UP = 3  # eager updates before capture: libraries allocate and choose their algorithms in them
 
@@ -41,10 +42,13 @@ class Update:
 
     def learn(self, images: Tensor, labels: Tensor, weight: float = 1.0) -> None:
         """One step down the gradient of `weight` times the mean loss."""
-        logits, loss = self.forward(images, labels)
         self.optimiser.zero_grad(set_to_none=True)
-        (loss if weight == 1.0 else weight * loss).backward()
+        self.add_gradient(images, labels, weight)
         self.optimiser.step()
+
+    def add_gradient(self, images: Tensor, labels: Tensor, weight: float) -> None:
+        logits, loss = self.forward(images, labels)
+        (loss if weight == 1.0 else weight * loss).backward()
         self.count(logits, loss, labels)
 
     def sums(self) -> list[float]:
@@ -71,17 +75,15 @@ class ParallelUpdate(Update):
 
     def __init__(self, net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> None:
         super().__init__(net, optimiser, recipe, compute)
-        if any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules()):
+        if has_batch_norm(net):
             if compute.device.type == "cpu":
                 raise NinyError("batch norm cannot be shared by processes on CPUs: train this experiment with one")
             nn.SyncBatchNorm.convert_sync_batchnorm(net)
         self.network = DistributedDataParallel(net)
-        self.masked = [layer for layer in net.modules() if isinstance(layer, Dropout)]
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
         whole, mine = len(labels), part(len(labels))
-        for layer in self.masked:
-            layer.shared = (whole, mine)
+        share_masks(self.net, whole, mine)
         self.learn(images[mine], labels[mine], (mine.stop - mine.start) * size() / whole)
 
     def count(self, logits: Tensor, loss: Tensor, labels: Tensor) -> None:
@@ -90,6 +92,51 @@ class ParallelUpdate(Update):
 
     def sums(self) -> list[float]:
         return list(summed(self.totals.clone()).tolist())
+
+
+class PartedUpdate(Update):
+    """The same update by one process that takes each batch in parts: those that so many processes would share.
+
+    It keeps the activations of one part at a time. Two parts give the very bits of two processes, for a + b is b + a;
+    what more than two processes add comes in an order of their own.
+    """
+
+    def __init__(self, net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> None:
+        super().__init__(net, optimiser, recipe, compute)
+        if has_batch_norm(net):
+            raise NinyError("batch norm needs each batch as a whole: train this experiment without --parts")
+        self.gpus = [compute.device] if compute.device.type == "cuda" else []
+        self.totals = torch.zeros(compute.parts, 2, device=compute.device)
+        self.parts = [Update(net, optimiser, recipe, compute) for _ in range(compute.parts)]
+        for update, totals in zip(self.parts, self.totals, strict=True):
+            update.totals = totals  # a view: what a process would have counted
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        whole = len(labels)
+        self.optimiser.zero_grad(set_to_none=True)
+        for number, update in enumerate(self.parts):
+            mine = part_of(whole, number, len(self.parts))
+            if mine.start == mine.stop:
+                continue  # a batch may have fewer images than parts
+            share_masks(self.net, whole, mine)
+            # all parts draw the masks of the whole batch, each from where the first one began
+            with torch.random.fork_rng(self.gpus) if mine.stop < whole else nullcontext():
+                update.add_gradient(images[mine], labels[mine], (mine.stop - mine.start) / whole)
+        self.optimiser.step()
+
+    def sums(self) -> list[float]:
+        return list(self.totals.sum(0).tolist())
+
+
+def has_batch_norm(net: Network) -> bool:
+    return any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
+
+
+def share_masks(net: Network, whole: int, mine: slice) -> None:
+    """Let dropout know that the next images are a part of a batch."""
+    for layer in net.modules():
+        if isinstance(layer, Dropout):
+            layer.shared = (whole, mine)
 
 
 @dataclass(frozen=True)
@@ -143,9 +190,11 @@ class GraphUpdate(Update):
 
 
 def make_update(net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> Update:
-    """The quickest update for the device; `Compute.eager` asks for the plain one, several processes need their own."""
+    """The quickest update for the device; `Compute.eager` asks for the plain one, shared batches need their own."""
     if compute.processes > 1:
         return ParallelUpdate(net, optimiser, recipe, compute)
+    if compute.parts > 1:
+        return PartedUpdate(net, optimiser, recipe, compute)
     graph = compute.device.type == "cuda" and not compute.eager
     return (GraphUpdate if graph else Update)(net, optimiser, recipe, compute)
 
