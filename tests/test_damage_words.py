@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from matplotlib import rc_context
 from planted import plant, project, study_params
 from reliability import Tally
 from test_report import Page
@@ -19,7 +18,6 @@ from niny.config import Params
 from niny.data.sets import LABELS, ORIGINS
 from niny.inference.model import Answer, Seen
 from niny.inference.pictures import draw_answers
-from niny.maps.pictures import save_picture
 from niny.models import build
 from niny.models.weights import save_weights
 from niny.report import write_figures, write_report, write_tables
@@ -28,6 +26,7 @@ from niny.report.markdown import plain
 from niny.report.page import HERE, sections_in_markdown
 from niny.report.parts import Article, Section, Table
 from niny.report.rescience import write_rescience
+from niny.style import save_picture
 
 FIELDS = set(re.findall(r"^(\w+):", (HERE / "metadata.yaml").read_text(), re.MULTILINE))
 HOSTILE = (
@@ -147,11 +146,10 @@ def test_markdown_shows_text_as_it_is(text: str, shown: str) -> None:
 
 
 def drawn_as_text(text: str, path: Path) -> None:
-    """Class maps of classes that are called so: an SVG file in which texts are texts holds it, and no formula of it."""
+    """Class maps of classes that are called so: an SVG file holds it as text, and no formula of it."""
     seen = Seen(f"{text}.png", None, torch.zeros(3, 8, 8, dtype=torch.uint8))
     answer = Answer(seen, (text, "b", "c"), torch.tensor([0.5, 0.3, 0.2]), torch.rand(3, 2, 2))
-    with rc_context({"svg.fonttype": "none"}):
-        save_picture(draw_answers([answer], text, 3), path)
+    save_picture(draw_answers([answer], text, 3), path)
     texts = ["".join(one.itertext()) for one in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
     assert text in texts  # the title
     assert any(one != text and one.startswith(text[:13]) for one in texts)  # the class, cut short

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from niny.maps.pictures import TRUE, choose_images, save_picture, show_maps, visible
+from niny.maps.pictures import TRUE, choose_images, show_maps, visible
+from niny.style import save_picture
 
 
 def test_one_image_of_each_class_is_drawn_by_the_seed_alone() -> None:

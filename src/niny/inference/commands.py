@@ -10,7 +10,7 @@ from niny.errors import NinyError
 from niny.inference.loading import load
 from niny.inference.model import Answer
 from niny.inference.pictures import check_target, draw_answers
-from niny.maps.pictures import save_picture
+from niny.style import save_picture
 
 
 def predict_files(

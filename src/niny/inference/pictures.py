@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from niny.errors import NinyError
 from niny.inference.model import Answer
+from niny.style import bare, entitle, head, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ FORMATS = (".png", ".svg", ".pdf")
 MOST, WIDEST = 20, 10  # rows and maps a row that a page can show
 
 
+@styled
 def draw_answers(answers: Sequence[Answer], title: str, top: int = 5) -> "Figure":
     """A row for each image: the image as the network saw it, then the maps of its likeliest classes, at most ten.
 
@@ -31,14 +33,12 @@ def draw_answers(answers: Sequence[Answer], title: str, top: int = 5) -> "Figure
         columns + 2,
         figsize=(1.6 * (columns + 1) + 0.9, sum(1.6 * height + 0.35 for height in heights) + 0.5),
         squeeze=False,
-        layout="constrained",
         height_ratios=heights,
         width_ratios=[*[1.0] * (columns + 1), 0.07],
     )
     for row, answer in zip(grid, answers, strict=True):
         _draw_row(row, answer, columns)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    plt.close(figure)
+    entitle(figure, title)
     return figure
 
 
@@ -48,7 +48,7 @@ def _draw_row(axes: "Sequence[Axes]", answer: Answer, columns: int) -> None:
     pixels = answer.seen.pixels
     image.imshow(pixels.permute(1, 2, 0) if len(pixels) == 3 else pixels[0], cmap="gray", vmin=0, vmax=255)
     name = _short(Path(answer.seen.name).name, 18)
-    image.set_title(f"{name}\n{pixels.shape[2]} x {pixels.shape[1]} pixels", fontsize=8)
+    head(image, f"{name}\n{pixels.shape[2]} x {pixels.shape[1]} pixels", 8)
     order = answer.probabilities.argsort(descending=True, stable=True)[:columns]
     maps = answer.maps[order]
     most = float(maps.abs().max().clamp_min(1e-12))
@@ -57,9 +57,8 @@ def _draw_row(axes: "Sequence[Axes]", answer: Answer, columns: int) -> None:
     )
     for axis, k, one in zip(cells, order.tolist(), maps, strict=True):
         drawn = axis.imshow(one, vmax=most, **scale)
-        axis.set_title(f"{_short(answer.labels[k], 14)}\n{answer.probabilities[k]:.1%}", fontsize=8)
-    for axis in (image, *cells):
-        axis.set(xticks=[], yticks=[])
+        head(axis, f"{_short(answer.labels[k], 14)}\n{answer.probabilities[k]:.1%}", 8)
+    bare(image, *cells)
     bar.figure.colorbar(drawn, cax=bar).set_label("map value", fontsize=8)
     bar.tick_params(labelsize=7)
 

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from niny.maps.nested import runs
-from niny.maps.pictures import entitle
 from niny.maps.records import is_null, nulls_of
 from niny.maps.samples import Scores
 from niny.maps.views import VIEWS
+from niny.style import BLUE, GREEN, MUTED, ORANGE, PINK, YELLOW, entitle, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, PINK, YELLOW = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00"
-GREY, PALE = "#5b6570", "#d5dbe1"
 MARKS = {
     "uniform": "|",
     "random": "x",
@@ -51,6 +49,7 @@ def score_table(scores: Scores, names: Iterable[str]) -> pd.DataFrame:
     return table.reindex(columns=[c for c in ("value", "low", "high", "n", "runs", *MARKS) if c in table])
 
 
+@styled
 def draw_scores(
     scores: Scores,
     names: Sequence[str],
@@ -73,15 +72,15 @@ def draw_scores(
     axes.set_ylim(len(ticks) - 0.4, -0.6)
     axes.set(xlabel=label)
     entitle(figure, title)
-    axes.grid(axis="x", color=PALE)
-    figure.legend(*_unique(axes), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    axes.grid(False, axis="y")
+    figure.legend(*_unique(axes), loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
 
 def _line(axes: "Axes", score: Mapping[str, Any], nulls: Mapping[str, Any], y: int) -> None:
     for null, found in nulls.items():
         label = f"null: {null.replace('_', ' ')}"
-        axes.plot([found["value"]], [y], MARKS[null], color=GREY, markerfacecolor="none", markersize=6, label=label)
+        axes.plot([found["value"]], [y], MARKS[null], color=MUTED, markerfacecolor="none", markersize=6, label=label)
     value, interval = score["value"], score["interval"]
     if interval:  # with two seeds it reaches far beyond what such scores can be
         low, high = (min(max(bound, -1.0), 1.0) for bound in interval)
@@ -93,6 +92,7 @@ def _of(score: Mapping[str, Any]) -> str:
     return runs(score) if len(score["seeds"]) == 1 else f"{runs(score)} runs"
 
 
+@styled
 def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title: str) -> "Figure | None":
     """Scores of 64 fixed test images against the epoch, beside the test error; a thin line a seed.
 
@@ -111,9 +111,8 @@ def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title:
             _curves(axes, histories, name, column, colour)
         axes.set(xlabel="epoch", ylabel=label)
         axes.set_ylim(bottom=0)
-        axes.grid(color=PALE)
         if len(columns) > 1:
-            axes.legend(fontsize=7.5, frameon=False)
+            axes.legend(fontsize=7.5)
     entitle(figure, title)
     return figure
 
@@ -129,6 +128,7 @@ def _curves(axes: "Axes", histories: Mapping[int, Any], name: str, column: str, 
             axes.plot(*zip(*points, strict=True), ".-", color=colour, linewidth=1, label=None if i else name)
 
 
+@styled
 def draw_cascade(scores: Scores, title: str) -> "Figure":
     """Rank correlation of maps with the trained ones, signed and absolute, as layers lose their weights.
 
@@ -146,25 +146,20 @@ def draw_cascade(scores: Scores, title: str) -> "Figure":
         axes.fill_between(layers, low, high, color=colour, alpha=0.2, linewidth=0)
         nulls = [nulls_of(scores, name + end)["other_image"]["value"] for name in names]
         label = f"null: other image, {kind}"
-        axes.plot(layers, nulls, ":" + style[0], color=GREY, linewidth=1, markersize=3, label=label)
-    axes.axhline(0, color=GREY, linewidth=0.8)
+        axes.plot(layers, nulls, ":" + style[0], color=MUTED, linewidth=1, markersize=3, label=label)
+    axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.set(
         ylabel="rank correlation", xlabel="weights drawn anew from the class maps down to this layer", ylim=(-1, 1)
     )
     entitle(figure, title)
-    figure.legend(*_unique(axes), loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    figure.legend(*_unique(axes), loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
 
 def _figure(width: float, height: float, columns: int = 1) -> tuple["Figure", Any]:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained")
-    plt.close(figure)  # shown once, as a cell's value
-    for axis in [axes] if columns == 1 else axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.set_axisbelow(True)
-    return figure, axes
+    return plt.subplots(1, columns, figsize=(width, height))
 
 
 def _unique(axes: "Axes") -> tuple[list[Any], list[str]]:

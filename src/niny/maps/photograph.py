@@ -17,8 +17,9 @@ from niny.errors import NinyError
 from niny.images import middle_square, read_image
 from niny.maps.forward import class_maps, decide, why_no_maps
 from niny.maps.heads import of_classes
-from niny.maps.pictures import save_picture, show_photograph
+from niny.maps.pictures import show_photograph
 from niny.maps.suite import WEIGHTS, origin, weights_in
+from niny.style import save_picture
 from niny.training.weights_file import load_network
 
 REFERENCE = "cifar10-nin"  # whose weights are taken where none are named

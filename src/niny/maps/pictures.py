@@ -8,7 +8,6 @@ hide which is largest. Pictures of the same data are the same bytes.
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from niny.files import replacing
 from niny.maps.attribution import TITLES
 from niny.maps.figure4 import TOP, top_cells
+from niny.style import MUTED, ORANGE, bare, entitle, head, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 Reading = Literal["pooled", "each"]
 
-TRUE, PREDICTED = "#e66100", "#000000"  # frame and bar: told apart by place and by lightness too
+TRUE, PREDICTED = ORANGE, "#000000"  # frame and bar: told apart by place and by lightness too
 NOTHING = "#f2f2f2"  # cells outside the top tenth
 SHOWN = {None: "all values", "pooled": "the image's largest tenth of all cells", "each": "each map's largest tenth"}
 
@@ -51,6 +50,7 @@ def choose_surest(labels: Tensor, logits: Tensor, per_class: int = 1) -> Tensor:
     return torch.cat([some[sure[some] >= 0] for some in best])
 
 
+@styled
 def show_maps(
     images: NDArray[np.uint8],
     maps: Tensor,
@@ -80,6 +80,7 @@ def show_maps(
         kinds + 1,
         figsize=(width, height),
         squeeze=False,
+        layout="none",
         gridspec_kw={"wspace": 0.08, "hspace": 0.08},
     )
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.3 / height, top=1 - 0.47 / height)
@@ -89,12 +90,12 @@ def show_maps(
         _draw_row(axes, images[row], shown[row].numpy(), signed, overlay)
         _mark(axes[1 + int(labels[row])], axes[1 + int(predicted[row])])
     for axis, name in zip(grid[0], ("", *names), strict=True):
-        axis.set_title(_short(name), fontsize=max(5.0, 9 * cell), pad=3)
+        head(axis, _short(name), max(5.0, 9 * cell))
     _explain(figure, title or f"Class maps: {SHOWN[reading]}", signed)
-    plt.close(figure)  # shown once, as a cell's value, and not again by the notebook's backend
     return figure
 
 
+@styled
 def show_attributions(
     images: NDArray[np.uint8], maps: Tensor, found: Mapping[str, Tensor], names: Sequence[str], title: str
 ) -> "Figure":
@@ -107,25 +108,22 @@ def show_attributions(
 
     columns = {"class map": maps, **found}
     cell = 9.6 / (len(columns) + 1)
-    figure, grid = plt.subplots(
-        len(images), len(columns) + 1, figsize=(9.6, cell * len(images) + 0.9), squeeze=False, layout="constrained"
-    )
+    figure, grid = plt.subplots(len(images), len(columns) + 1, figsize=(9.6, cell * len(images) + 0.9), squeeze=False)
     for row, axes in enumerate(grid):
         pixels = images[row].transpose(1, 2, 0) if len(images[row]) == 3 else images[row][0]
         axes[0].imshow(pixels, cmap="gray", vmin=0, vmax=255)
         axes[0].set_ylabel(names[row], fontsize=7)
+        bare(*axes)
         for axis, (name, shown) in zip(axes[1:], columns.items(), strict=True):
             values = shown[row].float().cpu().numpy()
             axis.imshow(values, **colours(values, signed=True))
             if row == 0:
-                axis.set_title(textwrap.fill(TITLES[name][0] if name in TITLES else name, 14), fontsize=8)
-        for axis in axes:
-            axis.set(xticks=[], yticks=[])
+                head(axis, textwrap.fill(TITLES[name][0] if name in TITLES else name, 14), 8)
     entitle(figure, title, x=0.005)
-    plt.close(figure)
     return figure
 
 
+@styled
 def show_photograph(
     square: NDArray[np.uint8],
     pixels: NDArray[np.uint8],
@@ -142,7 +140,7 @@ def show_photograph(
     """
     import matplotlib.pyplot as plt
 
-    figure = plt.figure(figsize=(9.6, 4.2))
+    figure = plt.figure(figsize=(9.6, 4.2), layout="none")
     grid = figure.add_gridspec(2, 8, width_ratios=(1.9, 0.15, 1, 1, 1, 1, 1, 0.12), wspace=0.12, hspace=0.3)
     figure.subplots_adjust(left=0.01, right=0.94, bottom=0.04, top=0.82)
     left = [figure.add_subplot(grid[row, 0]) for row in (0, 1)]
@@ -151,21 +149,19 @@ def show_photograph(
         left, (square, seen), ("the image", f"as the network sees it: {seen.shape[0]} pixels"), strict=True
     ):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title(name, fontsize=9)
+        head(axis, name, 9)
     shown = chances.topk(min(10, len(names))).indices.sort().values.tolist()
     values = maps[shown].float().cpu()
     axes = [figure.add_subplot(grid[i // 5, 2 + i % 5]) for i in range(len(shown))]
     for axis, k, one in zip(axes, shown, values.numpy(), strict=True):
         drawn = axis.imshow(one, **colours(values.numpy(), bool((values < 0).any())))
-        axis.set_title(f"{_short(names[k])}\n{chances[k]:.1%}", fontsize=9)
-        if k == int(chances.argmax()):
-            axis.title.set_fontweight("bold")
-            axis.spines[:].set(color=TRUE, linewidth=2.5)
-    for axis in (*left, *axes):
-        axis.set(xticks=[], yticks=[])
+        head(axis, f"{_short(names[k])}\n{chances[k]:.1%}", 9)
+    bare(*left, *axes)
+    first = axes[shown.index(int(chances.argmax()))]
+    first.title.set_fontweight("bold")
+    first.spines[:].set(visible=True, color=TRUE, linewidth=2.5)
     figure.colorbar(drawn, cax=figure.add_subplot(grid[:, 7])).set_label("map value", fontsize=9)
     entitle(figure, title)
-    plt.close(figure)
     return figure
 
 
@@ -195,9 +191,9 @@ def _draw_row(
         if overlay:
             axis.imshow(image.mean(0), cmap="gray", vmin=0, vmax=255)
         axis.imshow(values, extent=frame, alpha=0.6 if overlay else 1.0, **scale)
+    bare(*axes)
     for axis in axes:
-        axis.set(xticks=[], yticks=[], facecolor=NOTHING)
-        axis.spines[:].set_visible(False)
+        axis.set_facecolor(NOTHING)
 
 
 def _mark(true: "Axes", predicted: "Axes") -> None:
@@ -219,27 +215,7 @@ def _explain(figure: "Figure", title: str, signed: bool) -> None:
     notes = (
         (0.005, "framed: true class", TRUE),
         (0.2, "bar below: predicted class", PREDICTED),
-        (0.995, scale, "#555"),
+        (0.995, scale, MUTED),
     )
     for x, text, colour in notes:
         figure.text(x, 0.06 * inch, text, color=colour, va="bottom", ha="right" if x > 0.5 else "left", fontsize=8)
-
-
-def entitle(figure: "Figure", title: str, x: float = 0.01, **place: Any) -> None:
-    """A title at the left, as small as it must be to stay inside the figure."""
-    room = 12 * figure.get_size_inches()[0]  # characters that fit at full size
-    size = 10 * min(1.0, room / max(1, len(title)))
-    figure.suptitle(title, x=x, ha="left", fontsize=size, fontweight="bold", **place)
-
-
-def save_picture(figure: "Figure", path: Path, dpi: int = 160) -> None:
-    """Write a figure as PNG (or SVG or PDF, by the name's end), without dates or versions in the file."""
-    import matplotlib as mpl
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):
-        text.set_parse_math(False)  # a $ in a name is no formula
-    kind = path.suffix.removeprefix(".") or "png"
-    blank = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    with mpl.rc_context({"svg.hashsalt": "niny"}), replacing(path) as part:
-        figure.savefig(part, format=kind, dpi=dpi, metadata=blank.get(kind))

@@ -23,10 +23,11 @@ from niny.config import Params
 from niny.models import build, parameter_count
 from niny.models.blocks import Dropout
 from niny.paper import FIGURE_3, reported
-from niny.report.drawing import BLUE, INK, MUTED, ORANGE, Picture, save
+from niny.report.drawing import Picture, save
 from niny.report.scores import draw_scores
 from niny.report.speed import draw_speed
 from niny.report.study import REFERENCE, Study, data_name, load_study
+from niny.style import BLUE, INK, MUTED, ORANGE
 
 CURVES = (
     ("cifar10-nin-nodropout", "no_dropout", "without dropout", ORANGE),

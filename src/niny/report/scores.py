@@ -8,10 +8,11 @@ from matplotlib.lines import Line2D
 
 from niny.evaluation.rules import Score
 from niny.maps.charts import MARKS
-from niny.report.drawing import BLUE, INK, MUTED, Picture
+from niny.report.drawing import Picture
 from niny.report.questions import NULLS, QUESTIONS, Question, nulls_at
 from niny.report.study import Study
 from niny.report.words import number, through
+from niny.style import BLUE, INK, MUTED
 
 COLUMNS = 3
 

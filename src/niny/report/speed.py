@@ -9,10 +9,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from niny.benchmark.results import kept, machine_name
-from niny.report.drawing import BLUE, INK, MUTED, Picture
+from niny.report.drawing import Picture
 from niny.report.study import Study
+from niny.style import BLUE, GREEN, INK, MUTED, ORANGE, PINK, SKY
 
-PARTS = {"input": "#56b4e9", "forward": "#0072b2", "backward": "#d55e00", "update": "#009e73", "metrics": "#cc79a7"}
+PARTS = {"input": SKY, "forward": BLUE, "backward": ORANGE, "update": GREEN, "metrics": PINK}
 
 
 def speed_picture(study: Study) -> Picture:
