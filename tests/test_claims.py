@@ -296,6 +296,7 @@ def test_spread_over_seeds_is_compared_relative_to_size() -> None:
     ("old", "new", "complaint"),
     [
         ("claims:\n", "claim:\n", "expected one name, claims"),
+        ("claims:\n", "notes: none\nclaims:\n", "unknown name 'notes'; known is claims"),
         ("version: 1", "versoin: 1", "unknown name 'versoin'"),
         ("version: 1", "version: '1'", "expected int"),
         ("    version: 1\n", "", "'version' is missing"),

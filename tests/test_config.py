@@ -38,6 +38,11 @@ def test_authors_recipe_is_the_translated_one(params: Params) -> None:
         ("experiments.cifar10-nin.net", "resnet", r"net: expected one of .*nin_cifar.*, got 'resnet'"),
         ("experiments.cifar10-nin.dataset", "imagenet", r"dataset: unknown dataset 'imagenet'"),
         ("experiments.cifar10-nin.scales", ["huge"], r"unknown scale 'huge'"),
+        (
+            "datasets.imagenet",
+            load_yaml(ROOT / "params.yaml")["datasets"]["cifar10"],
+            r"datasets: unknown name 'imagenet'; known are cifar10, ",
+        ),
         ("experiments.cifar10-nin.recipe", "secret", r"unknown recipe 'secret'"),
         ("recipes.authors.lr", "1e-3", r"recipes\.authors\.lr: expected float, got '1e-3'"),
         ("recipes.authors.lr", float("nan"), r"lr: expected float, got nan"),

@@ -254,6 +254,9 @@ def parse_params(raw: Any, where: str) -> Params:
         _entries(Experiment, raw["experiments"], f"{where}: experiments"),
         _entries(Scale, raw["scales"], f"{where}: scales"),
     )
+    from niny.data.digests import NAMES  # here, since niny.data needs this module
+
+    _expect_names(set(params.datasets), set(NAMES), set(), f"{where}: datasets")
     for name, recipe in params.recipes.items():
         _check_recipe(recipe, f"{where}: recipes.{name}")
     _check_references(params, where)

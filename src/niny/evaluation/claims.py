@@ -37,8 +37,10 @@ class Claim:
 def load_claims(path: Path) -> tuple[Claim, ...]:
     """Read claims.yaml; anything unknown, missing, mistyped or doubled is a NinyError naming file, claim and key."""
     raw = load_yaml(path)
-    if not isinstance(raw, dict) or list(raw) != ["claims"] or not isinstance(raw["claims"], list):
+    if not isinstance(raw, dict) or not isinstance(raw.get("claims"), list):
         raise NinyError(f"{path.name}: expected one name, claims, with a list of claims")
+    if others := [name for name in raw if name != "claims"]:
+        raise NinyError(f"{path.name}: unknown name {others[0]!r:.60}; known is claims")
     claims = tuple(_claim(entry, f"{path.name}: claims[{i}]") for i, entry in enumerate(raw["claims"]))
     ids = [claim.id for claim in claims]
     if doubled := [name for name in ids if ids.count(name) > 1]:
