@@ -15,7 +15,7 @@ from niny.report import write_rescience
 from niny.report.door import door_text, marks, readme_text, start_text, write_readmes
 
 PARAMS = study_params()
-PARTS = ("results", "details", "commands", "notebooks")
+PARTS = ("results", "details", "commands", "notebooks", "scales", "data")
 EMPTY = "\nkept\n".join("\nold\n".join(marks(part)) for part in PARTS)
 
 
@@ -36,8 +36,9 @@ def test_the_repository_shows_its_own_records() -> None:
 def test_without_records_nothing_looks_like_a_result(root: Path) -> None:
     shown = readme_text(PARAMS, root, EMPTY)
     assert shown.count("No run has been recorded yet.") == 2
-    assert not any(digit in shown.replace("CIFAR-10", "") for digit in "0123456789")
-    assert shown.count("\nkept\n") == 3
+    results = shown.partition(marks("scales")[0])[0]
+    assert not any(digit in results.replace("CIFAR-10", "") for digit in "0123456789")
+    assert shown.count("\nkept\n") == len(PARTS) - 1
     assert "\nold\n" not in shown
 
 
@@ -107,6 +108,21 @@ def test_commands_stand_with_the_times_that_were_measured_or_with_none(root: Pat
     assert "make test      # 12 minutes: " in shown
     assert "on Known CPU, 2 cores" in shown
     assert "took 12 s" in shown
+    assert "make torture   # tries to break" in shown
+    tests = [{"name": "killed", "seconds": 500.0}, {"name": "two-at-once", "seconds": 600.0}]
+    (root / "results/reliability.json").write_text(json.dumps(tests))
+    assert "make torture   # 20 minutes: " in readme_text(PARAMS, root, EMPTY)
+
+
+def test_scales_and_data_sets_are_listed_as_they_are_set(root: Path) -> None:
+    params = load_params(ROOT)
+    shown = readme_text(params, root, EMPTY).splitlines()
+    for name, purpose in (("paper", "evidence; wants a GPU"), ("tune", "choices: it never meets the test split")):
+        assert f"| `{name}` | {params.scales[name].title} | {purpose} |" in shown
+    listed = [line for line in shown if line.startswith(("| `cifar10`", "| `mnist`", "| `svhn`", "| `digits`"))]
+    assert len(listed) == 4  # the two of CIFAR have one origin
+    assert listed[0].startswith("| `cifar10`, `cifar100` | Krizhevsky 2009")
+    assert listed[1].endswith("| non-commercial use only |")
 
 
 def test_the_door_says_which_report_to_read(root: Path) -> None:

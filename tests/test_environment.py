@@ -1,14 +1,16 @@
-"""The two lists of packages name the same things, and what is pinned is what they ask for."""
+"""The two lists of packages name the same things, what is pinned is what they ask for, and they install anywhere."""
 
 import os
 import re
+import shutil
 import subprocess
 import tomllib
+import venv
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, copy_tree
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -20,6 +22,10 @@ CONDA_NAMES = {
     "pytorch": "torch",
     "seaborn-base": "seaborn",
 }
+# As README says it: pip's words where there is internet, and where there is none
+COLLECT = ("download", "--constraint", "constraints.txt", "--dest", "wheels", ".[dev]", "setuptools", "wheel")
+INSTALL = ("install", "--no-index", "--find-links", "wheels", "--editable", ".[dev]")
+APART = ("unshare", "--net")
 
 
 def from_pyproject(*extras: str) -> dict[str, str]:
@@ -84,6 +90,34 @@ def test_all_tests_pass_with_the_lowest_versions(tally: Tally) -> None:
     assert done.returncode == 0, summary
     tally.count = int(summary.split(" passed")[0].split()[-1])
     tally.found = f"tests passed with torch {pins['torch']}, numpy {pins['numpy']} and {len(pins) - 2} others"
+
+
+@pytest.mark.torture("no-internet")
+def test_a_machine_without_internet_installs_what_another_collected(tmp_path: Path, tally: Tally) -> None:
+    """Where the system lets us take the network away; else pip is only told not to look there."""
+    root = copy_tree(tmp_path / "project")
+    apart = APART if shutil.which("unshare") and not subprocess.run([*APART, "true"], check=False).returncode else ()
+    venv.create(root / ".venv", with_pip=True)
+    pip, niny = (str(root / ".venv" / "bin" / name) for name in ("pip", "niny"))
+    steps = (
+        (pip, "--quiet", *COLLECT),
+        (*apart, pip, "--quiet", *INSTALL),
+        (*apart, niny, "data", "fetch", "digits"),
+        (*apart, niny, "train", "cifar10-cnn-fc", "--scale", "smoke"),
+        (*apart, niny, "summary", "--scale", "smoke"),
+    )
+    for words in steps:
+        done = subprocess.run(words, cwd=root, env=without_niny(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (words, done.stderr)
+        tally.count += 1
+    wheels = len(list((root / "wheels").iterdir()))
+    network = "without any network" if apart else "with a network that nothing was told to use"
+    tally.found = f"steps in turn: {wheels} packages were collected; {network} they installed, and a network learned"
+
+
+def without_niny() -> dict[str, str]:
+    """What we run under, without what points at this clone."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NINY_ROOT", "NINY_DATA")}
 
 
 def test_torch_and_torchvision_are_a_pair() -> None:

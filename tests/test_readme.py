@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,13 @@ import yaml
 from conftest import ROOT
 from planted import plant, study_params
 from planted import project as empty_project
+from test_cli import AUTHOR_ERROR
+from test_environment import COLLECT, INSTALL
 
 from niny.cli import main, make_parser
 from niny.config import load_params, plan
-from niny.data.sets import ORIGINS
+from niny.data.sources import NPM_PACKAGES
+from niny.inference.export import TOLERANCE
 from niny.report import summary, write_tables
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,6 +24,7 @@ MAKE = {
     "study": "the fixture `clone`, at smoke scale",
     "test": "running this test",
     "lab": "test_lab",
+    "torture": "tests marked torture; results/reliability.json says when each was last run",
 }
 # Which test runs the command, or the same with the study's smallest scale or a file of the test's own in its place.
 RUN_BY = {
@@ -110,10 +115,30 @@ def test_links_lead_somewhere(page: str) -> None:
     assert missing == []
 
 
-def test_licences_are_those_of_the_package() -> None:
-    rows = dict(re.findall(r"^\| (`.*?) \|.*\| (.*?) \|$", README, re.MULTILINE))
-    listed = {name: licence for names, licence in rows.items() for name in re.findall(r"`([\w-]+)`", names)}
-    assert {name: listed.get(name) for name in ORIGINS} == {name: licence for name, (_, licence) in ORIGINS.items()}
+def test_what_the_prose_says_is_so() -> None:
+    """Numbers and names between the generated parts, each from where it is decided."""
+    params, said = load_params(ROOT), " ".join(README.split())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    torch = next(need for need in project["dependencies"] if need.startswith("torch>"))
+    demo, usual = params.run("demo", "cifar10-nin"), params.experiments["cifar10-nin"]
+    packages = ", ".join(f"`{package.partition('@')[0]}`" for package in NPM_PACKAGES.values())
+    for told in (
+        f"Python {project['requires-python'].removeprefix('>=')} or newer",
+        f"torch ({torch.partition('>=')[2].partition(',')[0]} or newer) and numpy",
+        f"errs here on {AUTHOR_ERROR} % of the test images",
+        f"or npm ({packages})",
+        f"which is {usual.dropout:g} (`-`)",
+        f"to {TOLERANCE:.0e} of the largest value".replace("e-0", "e-"),
+        "a third as wide and see five epochs" if (demo.scale.width, demo.recipe.epochs) == (0.333, 5) else "not so",
+        "permuted labels (`cifar10-nin-permuted`)" if params.experiments["cifar10-nin-permuted"].labels else "",
+    ):
+        assert told in said, told
+
+
+def test_the_packages_of_a_machine_without_internet_are_collected_as_the_torture_collects_them() -> None:
+    said = " ".join(README.split())
+    for words in (COLLECT, INSTALL):
+        assert f"`{shlex.join(('pip', *words))}`" in said
 
 
 def test_what_make_study_ends_with_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,12 +149,6 @@ def test_what_make_study_ends_with_is_shown(tmp_path: Path, monkeypatch: pytest.
     said = summary(params, "demo", root).splitlines()
     assert f"\n{said[0]}\n" in README
     assert f"\n{said[-1]}\n" in README
-
-
-def test_scales_are_those_of_the_study() -> None:
-    assert re.findall(r"^\| `(\w+)` \| .* \| .* \|$", README.partition("### With DVC")[0], re.MULTILINE) == [
-        *load_params(ROOT).scales
-    ]
 
 
 def test_the_house_has_ten_rooms_that_are_there() -> None:

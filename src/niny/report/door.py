@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from niny.config import Params, Scale
+from niny.data.sets import ORIGINS
 from niny.errors import NinyError
 from niny.files import between, write_text
 from niny.paper import reported
@@ -22,6 +23,7 @@ HEADER = ("experiment", "paper %", "ours %", "n", "95 % of one more run", "verdi
 COMMANDS = {
     "make study": "a third-width study on real CIFAR-10, from nothing to a report",
     "make test": "lint, types, tests, and the whole study at smoke scale",
+    "make torture": "tries to break it all; every report shows what came of it",
 }
 FIGURES = {  # the first of these that a scale has is shown
     f"maps-{REFERENCE}.png": "One test image of each class and its ten class maps, as the last layer makes them: the "
@@ -76,6 +78,8 @@ def readme_text(params: Params, root: Path, text: str) -> str:
         "details": "\n".join(map(detail, studies)) or "No run has been recorded yet.",
         "commands": commands_text(root),
         "notebooks": notebooks_text(root, "notebooks/"),
+        "scales": scales_text(params),
+        "data": data_text(params),
     }
     return filled(text, parts, "README.md")
 
@@ -197,10 +201,10 @@ def commands_text(root: Path) -> str:
     """The two commands to start with, and how long each took in a clean clone, if that was measured."""
     path = root / "results" / "commands.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"seconds": {}}
-    took = found["seconds"]
+    took = found["seconds"] | torture_seconds(root)
     shown = [f"{name:<14} # {minutes(took, name)}{what}" for name, what in COMMANDS.items()]
     block = "\n".join(["```", *shown, "```"])
-    if not took:
+    if "make study" not in took:
         return block
     again = took["make study again"]
     return (
@@ -209,9 +213,42 @@ def commands_text(root: Path) -> str:
     )
 
 
+def torture_seconds(root: Path) -> dict[str, float]:
+    """How long all of its tests took when each was last run."""
+    path = root / "results" / "reliability.json"
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return {"make torture": sum(test["seconds"] for test in kept)} if kept else {}
+
+
 def minutes(took: Mapping[str, float], command: str) -> str:
     """What a newcomer waits for a command, which installs first."""
-    return f"{(took['installation'] + took[command]) / 60:.0f} minutes: " if took else ""
+    if command not in took:
+        return ""
+    return f"{(took.get('installation', 0.0) + took[command]) / 60:.0f} minutes: "
+
+
+def scales_text(params: Params) -> str:
+    """A table of the scales: what each is, and what its settings make it good for."""
+    rows = [("scale", "what it is", "for"), ("---", "---", "---")]
+    return table([*rows, *((code(scale.name), plain(scale.title), purpose(scale)) for scale in params.scales.values())])
+
+
+def purpose(scale: Scale) -> str:
+    if scale.evidence:
+        return "evidence; wants a GPU"
+    if scale.holdout:
+        return "choices: it never meets the test split"
+    return "a first look; its records are kept" if scale.keep_records else "trying out; nothing of it is kept"
+
+
+def data_text(params: Params) -> str:
+    """A table of the data sets: whose they are, and under what licence."""
+    names = list(params.datasets)
+    rows = [("data set", "by", "licence"), ("---", "---", "---")]
+    for source, licence in dict.fromkeys(ORIGINS[name] for name in names):
+        sets = ", ".join(code(name) for name in names if ORIGINS[name] == (source, licence))
+        rows.append((sets, plain(source), plain(licence)))
+    return table(rows)
 
 
 def question(source: Path) -> str:

@@ -37,6 +37,7 @@ LINES = {  # name -> what is tried, in the order of the table
     "surroundings": "A full disk, a read-only folder, no home, no network, odd clocks, masks, paths and limits, for "
     "niny and for DVC",
     "lowest-versions": "All tests with the lowest versions that pyproject.toml allows",
+    "no-internet": "Installation from collected packages, data and training on a machine that no network reaches",
 }
 
 
