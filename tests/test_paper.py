@@ -1,5 +1,7 @@
 """The paper as data: complete, consistent, and in agreement with what else is known of its figures."""
 
+from dataclasses import replace
+
 import pytest
 from conftest import ROOT
 
@@ -71,6 +73,11 @@ def test_what_was_chosen_is_what_the_study_runs() -> None:
     rates = f"{recipe.lr:g}, last layer {last:g}; biases double; momentum {recipe.momentum:g}; "
     assert chosen["learning rates and momentum"].startswith(rates)
     assert recipe.bias_lr == 2
+    gentle = params.recipes[params.experiments["cifar10-nin-nodropout"].recipe]
+    assert gentle == replace(recipe, lr=recipe.lr / 4)
+    rates = f"{gentle.lr:g}, last layer {gentle.lr * gentle.last_layer_lr:g}"
+    assert chosen["learning rate without dropout"] == f"a quarter: {rates}"
+    assert params.experiments["cifar10-nin-nodropout-literal"].recipe == "authors"
     assert chosen["learning rates and momentum"].endswith(f"once more with {hundred.lr:g} everywhere")
     assert hundred.last_layer_lr == 1
     assert chosen["weight decay"].startswith("1e-4, ")
