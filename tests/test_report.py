@@ -21,7 +21,8 @@ from niny.paper import TABLES, TEXT
 from niny.report import summary, write_figures, write_report, write_rescience, write_tables
 from niny.report.article import write_article
 from niny.report.cards import write_weights
-from niny.report.figures import draw_errors, measured
+from niny.report.figures import draw_errors, draw_figure_3, measured
+from niny.report.scores import draw_scores
 from niny.report.study import load_study
 from niny.report.tables import NOT_TESTED, all_tables, energy, paper_table, scores_table
 from niny.report.words import duration, listed, plural
@@ -227,6 +228,31 @@ def test_curves_as_long_as_the_papers_are_laid_over_them_and_shorter_ones_beside
         plant_all(root, scale, ERRORS[:1])
         write_figures(PARAMS, scale, root)
         assert title in (root / f"results/{scale}/figures/figure-3.svg").read_text()
+
+
+def test_curves_of_several_runs_are_their_mean_in_a_band_over_all_of_them(root: Path) -> None:
+    plant_all(root, "full", ERRORS[:1])
+    alone = draw_figure_3(load_study(PARAMS, "full", root)).axes[0]
+    assert not alone.collections
+    plant_all(root, "full", ERRORS)
+    axes = draw_figure_3(load_study(PARAMS, "full", root)).axes[0]
+    (band,) = axes.collections
+    last = PARAMS.run("full", "cifar10-nin").recipe.epochs // 2 * 2
+    there = [y for x, y in band.get_paths()[0].vertices if x == last]
+    ends = [error + (90 - error) / last for error in ERRORS]  # as they were planted
+    assert (min(there), max(there)) == pytest.approx((min(ends), max(ends)), abs=1e-3)
+    (line,) = (line for line in axes.lines if line.get_marker() != "o")
+    assert list(line.get_ydata())[-1] == pytest.approx(sum(ends) / len(ends), abs=1e-3)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_scores_of_maps_are_dots_with_their_interval_and_one_dot_more_for_each_of_several_seeds(
+    root: Path, seeds: int
+) -> None:
+    plant_scores(root, PARAMS.run("full", "cifar10-nin"), {"claim1_rate.raw": (0.6, 0.5, 0.75)}, seeds)
+    panel = draw_scores(load_study(PARAMS, "full", root)).axes[0]
+    drawn = [list(map(float, line.get_xdata())) for line in panel.lines]
+    assert drawn == [[0.5, 0.75], *([[0.6] * seeds] if seeds > 1 else []), [0.6]]
 
 
 # The page
