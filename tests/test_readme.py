@@ -4,10 +4,13 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 from conftest import ROOT
+from PIL import Image
 from planted import plant, study_params
 from planted import project as empty_project
 from test_cli import AUTHOR_ERROR
@@ -15,6 +18,7 @@ from test_environment import COLLECT, INSTALL
 
 from niny.cli import main, make_parser
 from niny.config import load_params, plan
+from niny.data.sets import LABELS
 from niny.data.sources import NPM_PACKAGES
 from niny.inference.export import TOLERANCE
 from niny.report import summary, write_tables
@@ -103,6 +107,19 @@ def test_every_stage_exists(line: str) -> None:
     listed = plan(load_params(ROOT))
     for stage, _, item in (word.partition("@") for word in line.split()[2:] if "@" in word):
         assert item in listed[re.fullmatch(r"\$\{plan\.(\w+)\}", stages[stage]["foreach"])[1]]
+
+
+def test_its_python_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the weights that are kept here, and a photograph of the test's own."""
+    Image.new("RGB", (120, 90), (200, 120, 40)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(ROOT)
+    blocks = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    found: dict[str, Any] = {}
+    for block in blocks:
+        exec(block.replace('"photo.jpg"', repr(str(tmp_path / "photo.jpg"))), found)
+    assert found["model"].labels == LABELS["cifar10"]
+    assert found["logits"].shape == (1, 10)
+    assert found["net"](torch.zeros(1, 3, 32, 32)).shape == (1, 10)  # torch.hub's
 
 
 @pytest.mark.parametrize("page", ["README.md", "notebooks/README.md"])
