@@ -1,14 +1,20 @@
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from torch import Tensor
 
-from niny.config import DataSpec
+from niny.config import DataSpec, load_params
 from niny.data.preprocess import Preprocessor
-from niny.data.sets import TinyImageNetVal
+from niny.data.sets import LABELS, TinyImageNetVal
+from niny.maps import suite
 from niny.maps.boxes import SHARED, best_overlaps, box_scores, max_box_accuracy, measure, prepare, shared
 from niny.maps.records import nulls_of
 from niny.models import initialise, nin_cifar
+from niny.training import Compute
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BOXES = torch.tensor([[8, 16, 31, 47], [32, 0, 63, 31], [0, 0, 63, 63], [16, 16, 47, 39]] * 3)
@@ -97,3 +103,17 @@ def test_all_box_scores_come_with_their_nulls() -> None:
             nulls = nulls_of(found, f"box_{metric}.raw.{kind}")
             assert {"centre", "random", "other_image"} <= set(nulls), metric
     assert all(0 <= score["value"] <= 1 for score in found.values())
+
+
+def test_a_record_that_lacks_the_boxes_says_why_and_not_where_the_study_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = SimpleNamespace(images=np.zeros((2, 3, 32, 32), np.uint8), labels=np.zeros(2, np.int64))
+    same = SimpleNamespace(apply=lambda images: torch.from_numpy(images).float())
+    monkeypatch.setattr(suite, "load", lambda *_: SimpleNamespace(labels=LABELS["cifar10"], test=test))
+    monkeypatch.setattr(suite, "fitted", lambda *_: same)
+    spec = load_params(ROOT).datasets["cifar10"]
+    why = suite.load_pictures(spec, tmp_path, Compute(torch.device("cpu"), torch.float32)).why_not_boxed
+    assert why is not None
+    assert "run `niny data fetch tiny-imagenet-val`" in why
+    assert "(data/tiny-imagenet-val/val_annotations.txt is missing)" in why

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,7 +22,7 @@ from niny.paper import TABLES, TEXT
 from niny.report import summary, write_figures, write_report, write_rescience, write_tables
 from niny.report.article import write_article
 from niny.report.cards import write_weights
-from niny.report.figures import draw_errors, draw_figure_3, measured
+from niny.report.figures import draw_errors, draw_figure_3, errors_picture, measured
 from niny.report.scores import draw_scores
 from niny.report.study import load_study
 from niny.report.tables import NOT_TESTED, all_tables, energy, paper_table, scores_table
@@ -99,6 +100,7 @@ def test_collapsed_runs_are_counted_beside_n(root: Path) -> None:
     plant(root, PARAMS.run("full", "cifar10-nin-fc"), 0, 90.0, collapsed=True)
     assert row(root, "full", GAP)["n"] == "4 (+1 collapsed)"
     assert row(root, "full", FC)["Ours %"] == row(root, "full", FC)["95 % interval"] == "collapsed"
+    assert "cifar10-nin-fc: collapsed, paper 11.59" in errors_picture(load_study(PARAMS, "full", root)).alt
 
 
 def test_a_scale_without_evidence_reaches_no_verdict(root: Path) -> None:
@@ -330,6 +332,18 @@ def test_each_table_and_figure_names_command_folder_and_commit(root: Path) -> No
     parts = [item for section in write_article(load_study(PARAMS, "full", root)).sections for item in section.items]
     missing = text.count("*Missing: ")  # where a figure has not been made, its command stands in its place
     assert len(origins) == len(parts) - missing
+
+
+def test_what_is_kept_names_no_folder_of_the_machine_that_made_it() -> None:
+    kept = [
+        p for p in (ROOT / "results").rglob("*") if p.suffix in (".json", ".md", ".ipynb", ".csv", ".yaml", ".html")
+    ]
+    folders = re.compile(rf"(?<![\w./:-])(?:{re.escape(str(ROOT))}|/(?:home|root|Users|tmp|work|mnt)/\w)")
+    tracked = subprocess.run(
+        ["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.splitlines()
+    for path in (path for path in kept if str(path.relative_to(ROOT)) in tracked):
+        assert not (found := folders.search(path.read_text(encoding="utf-8"))), (path, found)
 
 
 def test_what_is_kept_is_what_its_records_give(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def load_pictures(spec: DataSpec, root: Path, compute: Compute) -> Pictures:
         try:
             boxed = load_tiny_imagenet_val(root / "data")
         except NinyError as error:
-            why_not = str(error)
+            why_not = str(error).replace(f"{root}/", "")  # where the study lies is no part of a record
     return Pictures(data, preprocessor, images, labels, boxed, why_not)
 
 

@@ -52,7 +52,7 @@ def write_figures(params: Params, scale: str, root: Path) -> list[Path]:
 def errors_picture(study: Study) -> Picture:
     """What the figure of all errors says, in words."""
     told = [
-        f"{name}: {'not run' if mean is None else f'{mean:.2f} %'}, paper {reported().get(name, 'none')}"
+        f"{name}: {study.silence(name) if mean is None else f'{mean:.2f} %'}, paper {reported().get(name, 'none')}"
         for name, mean in ((e.name, study.errors(e.name).mean) for e in study.experiments)
     ]
     return Picture(
@@ -93,9 +93,16 @@ def _errors_line(axes: Axes, study: Study, experiment: str, y: int) -> None:
     if paper is not None:
         axes.plot([paper], [y - 0.25], "D", color="none", markeredgecolor=INK, markersize=5.5)
     if not errors:
-        note = "collapsed" if study.collapsed(experiment) else "not run"
         place, frame = ((paper, y), "data") if paper is not None else ((0, y), ("axes fraction", "data"))
-        axes.annotate(note, place, xytext=(10, 0), xycoords=frame, textcoords="offset points", va="center", color=MUTED)
+        axes.annotate(
+            study.silence(experiment),
+            place,
+            xytext=(10, 0),
+            xycoords=frame,
+            textcoords="offset points",
+            va="center",
+            color=MUTED,
+        )
 
 
 def _dot(label: str) -> Line2D:

@@ -70,6 +70,10 @@ class Study:
     def collapsed(self, experiment: str | None) -> int:
         return len(self.of(experiment, "collapsed"))
 
+    def silence(self, experiment: str | None) -> str:
+        """Why there is no error of an experiment that has none."""
+        return "collapsed" if self.collapsed(experiment) else "not run"
+
 
 def load_study(params: Params, scale: str, root: Path) -> Study:
     """Read the records of a scale and judge the claims. Raises NinyError where a record or claims.yaml is damaged."""

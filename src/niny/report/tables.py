@@ -83,7 +83,7 @@ def ours(study: Study, experiment: str | None) -> str:
         return "not rerun"
     summary = study.errors(experiment)
     if summary.mean is None:
-        return "collapsed" if study.collapsed(experiment) else "not run"
+        return study.silence(experiment)
     return f"{summary.mean:.2f}" if summary.sd is None else f"{summary.mean:.2f} ± {summary.sd:.2f}"
 
 
