@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from test_survival import MEASURED, environment
 from test_training import EXACT, silent
 
@@ -40,6 +41,15 @@ EPOCHS = 8
 NODE: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 100 * 2**20}
 HEAD: dict[str, Any] = {**NODE, "include_dashboard": False}
 MOMENT = r"\d\d \w{3} \d\d:\d\d"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """What a run on the cluster has, for the serial runs beside it: the same bits come of the same number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
