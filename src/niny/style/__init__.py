@@ -54,9 +54,9 @@ def bare(*axes: "Axes") -> None:
         axis.spines[:].set_visible(False)
 
 
-def head(axis: "Axes", text: str, size: float, **settings: Any) -> None:
+def head(axis: "Axes", text: str, size: float) -> None:
     """The name of a small image, centred above it."""
-    axis.set_title(text, loc="center", fontsize=size, fontweight="normal", pad=3, **settings)
+    axis.set_title(text, loc="center", fontsize=size, fontweight="normal", pad=3)
 
 
 def save_picture(figure: "Figure", path: Path, dpi: int = 160) -> None:
