@@ -11,7 +11,9 @@ from planted import ROOT, plant, plant_scores, project, study_params
 from niny.evaluation.claims import load_claims
 from niny.evaluation.rules import MapScore, Score
 from niny.report import write_figures, write_report, write_tables
+from niny.report.class_maps import map_image
 from niny.report.questions import QUESTIONS, finding, questions_table, relation
+from niny.report.scores import scores_picture
 from niny.report.study import load_study
 
 PARAMS = study_params()
@@ -157,3 +159,17 @@ def test_the_page_has_the_short_table_and_the_file_all_scores(root: Path) -> Non
     assert "All 3 scores" in text
     scores = pd.read_csv(root / "results/full/tables/map-scores.csv")
     assert scores["Score"].to_list() == ["claim1_rate.raw", "claim1_rate.raw.cat", "gini.raw"]
+
+
+def test_a_fully_connected_head_is_judged_by_what_it_makes_of_the_maps_and_not_by_maps_of_no_class(root: Path) -> None:
+    raw, centred = {"claim1_rate.raw": around(0.1)}, {"gridpg3_mass.centred": around(0.3)}
+    plant_network(root, raw | centred | {"claim1_rate.contribution": around(0.55)}, "cifar10-cnn-fc")
+    plant_network(root, raw | centred)
+    study = load_study(PARAMS, "full", root)
+    told = scores_picture(study)
+    assert "cifar10-cnn-fc, largest in the true map: 0.550" in told.alt
+    assert "cifar10-cnn-fc, … of maps less their mean" not in told.alt
+    assert "cifar10-nin, … of maps less their mean: 0.300" in told.alt
+    assert "what it makes of each cell" in told.caption
+    assert "On 55.0 % of test images" in map_image(study, "cifar10-cnn-fc").picture.alt
+    assert "its fully connected layer" not in map_image(study, "cifar10-nin").picture.caption

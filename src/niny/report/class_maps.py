@@ -4,7 +4,17 @@ from niny.maps import nested
 from niny.maps.records import is_null
 from niny.report.drawing import Picture
 from niny.report.parts import Image, Section, Table, image, origin, table
-from niny.report.questions import NULLS, QUESTIONS, RULE, amount, lacks_permuted, questions_table, short
+from niny.report.questions import (
+    NULLS,
+    QUESTIONS,
+    RULE,
+    amount,
+    has_contributions,
+    lacks_permuted,
+    of_classes,
+    questions_table,
+    short,
+)
 from niny.report.scores import scores_picture
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, listed
@@ -73,11 +83,14 @@ def mapped(study: Study) -> list[str]:
 
 def map_image(study: Study, experiment: str) -> Image:
     figure_4 = "Figure 4: class maps" if experiment == REFERENCE else "Class maps"
+    made = " They are what its fully connected layer makes of each cell."
+    head = made if has_contributions(study, experiment) else ""
     picture = Picture(
         f"maps-{experiment}",
         f"{figure_4} of {experiment}",
         "One test image of each class, drawn by chance, and beside it the maps of all classes: the largest tenth of "
-        "an image's cells, as in the paper's figure 4. The true class's map is framed; a bar marks the prediction.",
+        f"an image's cells, as in the paper's figure 4.{head} The true class's map is framed; a bar marks the "
+        "prediction.",
         f"Test images, each with the class maps that {experiment} makes of it. {map_words(study, experiment)}".strip(),
     )
     command = f"dvc repro maps@{study.scale.name}-{experiment}"
@@ -87,7 +100,7 @@ def map_image(study: Study, experiment: str) -> Image:
 def map_words(study: Study, experiment: str) -> str:
     """What the picture's maps are like over all test images."""
     asked = QUESTIONS[0]
-    score = study.result(experiment).maps.get(asked.score)
+    score = study.result(experiment).maps.get(of_classes(study, experiment, asked.score))
     return "" if score is None else f"{asked.says.format(value=amount(score.value, asked.unit))}."
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from niny.evaluation.rules import MapScore, Score, VariesMore
 from niny.maps.records import nulls_of
+from niny.maps.views import VIEWS
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, listed, number, plural, through
 
@@ -209,6 +210,22 @@ def nulls_at(study: Study, experiment: str, score: str) -> dict[str, Score]:
     twin = permuted_twin(study, experiment)
     found = study.result(twin).maps.get(score) if twin else None
     return nulls if found is None else {**nulls, "permuted_labels": found}
+
+
+def of_classes(study: Study, experiment: str, score: str) -> str:
+    """The name of the same score for maps that belong to classes.
+
+    Under a fully connected head these are its contributions (niny.maps.heads), and there is no other reading of them.
+    """
+    if not has_contributions(study, experiment):
+        return score
+    readings = {**dict.fromkeys(VIEWS, "not read"), "raw": "contribution"}
+    return ".".join(readings.get(part, part) for part in score.split("."))
+
+
+def has_contributions(study: Study, experiment: str) -> bool:
+    """Is its head fully connected, and were its maps scored?"""
+    return any("contribution" in name.split(".") for name in study.result(experiment).maps)
 
 
 def nulls_told(study: Study, experiment: str, score: str) -> str:

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from niny.evaluation.rules import Score
 from niny.maps.charts import MARKS
 from niny.report.drawing import Picture
-from niny.report.questions import NULLS, QUESTIONS, Question, nulls_at
+from niny.report.questions import NULLS, QUESTIONS, Question, has_contributions, nulls_at, of_classes
 from niny.report.study import Study
 from niny.report.words import number, through
 from niny.style import BLUE, INK, MUTED
@@ -23,7 +23,7 @@ def scores_picture(study: Study) -> Picture:
         f"{name}, {question.label}: {number(score.value)}{f' ({through(score.interval)})' if score.interval else ''}"
         for question in _drawn(study)
         for name in _networks(study)
-        if (score := study.result(name).maps.get(question.score)) is not None
+        if (score := study.result(name).maps.get(of_classes(study, name, question.score))) is not None
     ]
     return Picture(
         "map-scores",
@@ -31,9 +31,14 @@ def scores_picture(study: Study) -> Picture:
         "Scores are shares, or correlations (r). A dot is a network's score and a bar its 95 % interval; small dots "
         "are single seeds, where there are several. "
         "Grey marks are the nulls: what the same score gives for maps that know less. "
-        "A score says something where its bar is clear of them.",
+        f"A score says something where its bar is clear of them.{contributions_told(study)}",
         "Dot plots of map scores. " + ("; ".join(told) or "Nothing was measured") + ".",
     )
+
+
+def contributions_told(study: Study) -> str:
+    heads = any(has_contributions(study, name) for name in _networks(study))
+    return " Where the head is fully connected the maps are what it makes of each cell." if heads else ""
 
 
 def draw_scores(study: Study) -> Figure:
@@ -73,11 +78,12 @@ def _panel(axes: Axes, study: Study, question: Question, networks: list[str]) ->
     axes.set_title(question.label, size=8, weight="normal")
     axes.grid(axis="y", visible=False)
     for y, network in enumerate(networks):
-        score = study.result(network).maps.get(question.score)
+        name = of_classes(study, network, question.score)
+        score = study.result(network).maps.get(name)
         if score is None:
             axes.text(0.02, y, "not measured", va="center", size=7.5, color=MUTED)
             continue
-        for null, of in nulls_at(study, network, question.score).items():
+        for null, of in nulls_at(study, network, name).items():
             axes.plot([of.value], [y], MARKS[null], color="none", markeredgecolor=MUTED, markersize=5)
         _score(axes, score, y)
 
@@ -92,7 +98,8 @@ def _score(axes: Axes, score: Score, y: int) -> None:
 
 def _legend(study: Study) -> list[Line2D]:
     """The network's own mark, and those of the nulls that occur."""
-    found = [nulls_at(study, name, q.score) for q in _drawn(study) for name in _networks(study)]
+    asked = [(name, of_classes(study, name, q.score)) for q in _drawn(study) for name in _networks(study)]
+    found = [nulls_at(study, name, score) for name, score in asked]
     marks = [Line2D([], [], color=BLUE, marker="o", markersize=5.5, label="the network, 95 % interval")]
     return marks + [
         Line2D([], [], linestyle="none", marker=mark, color="none", markeredgecolor=MUTED, label=NULLS[null])
