@@ -161,7 +161,9 @@ def test_the_page_has_the_short_table_and_the_file_all_scores(root: Path) -> Non
     assert scores["Score"].to_list() == ["claim1_rate.raw", "claim1_rate.raw.cat", "gini.raw"]
 
 
-def test_a_fully_connected_head_is_judged_by_what_it_makes_of_the_maps_and_not_by_maps_of_no_class(root: Path) -> None:
+def test_a_fully_connected_head_is_judged_by_what_it_makes_of_the_maps_and_a_dead_network_not_at_all(
+    root: Path,
+) -> None:
     raw, centred = {"claim1_rate.raw": around(0.1)}, {"gridpg3_mass.centred": around(0.3)}
     plant_network(root, raw | centred | {"claim1_rate.contribution": around(0.55)}, "cifar10-cnn-fc")
     plant_network(root, raw | centred)
@@ -172,4 +174,7 @@ def test_a_fully_connected_head_is_judged_by_what_it_makes_of_the_maps_and_not_b
     assert "cifar10-nin, … of maps less their mean: 0.300" in told.alt
     assert "what it makes of each cell" in told.caption
     assert "On 55.0 % of test images" in map_image(study, "cifar10-cnn-fc").picture.alt
+    plant(root, PARAMS.run("full", "cifar10-cnn-gap"), 0, 90.0, collapsed=True)
+    plant_scores(root, PARAMS.run("full", "cifar10-cnn-gap"), raw)
+    assert "cifar10-cnn-gap" not in scores_picture(load_study(PARAMS, "full", root)).alt
     assert "its fully connected layer" not in map_image(study, "cifar10-nin").picture.caption

@@ -71,7 +71,9 @@ def _drawn(study: Study) -> list[Question]:
 
 
 def _networks(study: Study) -> list[str]:
-    return [e.name for e in study.experiments if study.result(e.name).maps]
+    """Those with scores, but for one of which every run collapsed: its maps are empty, and tables say so."""
+    dead = {e.name for e in study.experiments if study.collapsed(e.name) and not study.errors(e.name).n}
+    return [e.name for e in study.experiments if study.result(e.name).maps and e.name not in dead]
 
 
 def _panel(axes: Axes, study: Study, question: Question, networks: list[str]) -> None:
