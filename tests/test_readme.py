@@ -138,6 +138,7 @@ def test_what_the_prose_says_is_so() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     torch = next(need for need in project["dependencies"] if need.startswith("torch>"))
     demo, usual = params.run("demo", "cifar10-nin"), params.experiments["cifar10-nin"]
+    permuted = params.experiments["cifar10-nin-permuted"]
     packages = ", ".join(f"`{package.partition('@')[0]}`" for package in NPM_PACKAGES.values())
     for told in (
         f"Python {project['requires-python'].removeprefix('>=')} or newer",
@@ -147,7 +148,7 @@ def test_what_the_prose_says_is_so() -> None:
         f"which is {usual.dropout:g} (`-`)",
         f"to {TOLERANCE:.0e} of the largest value".replace("e-0", "e-"),
         "a third as wide and see five epochs" if (demo.scale.width, demo.recipe.epochs) == (0.333, 5) else "not so",
-        "permuted labels (`cifar10-nin-permuted`)" if params.experiments["cifar10-nin-permuted"].labels else "",
+        "permuted labels (`cifar10-nin-permuted`)" if permuted.labels == "permuted" else "not so",
     ):
         assert told in said, told
 
