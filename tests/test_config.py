@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from niny.cli import plan_text
-from niny.config import Params, load_params, parse_params, project_root
+from niny.config import SOURCES, Params, load_params, parse_params, project_root
 from niny.errors import NinyError
 from niny.strict_yaml import load_yaml
 
@@ -57,6 +57,11 @@ def test_authors_recipe_is_the_translated_one(params: Params) -> None:
         ("experiments.cifar10-nin.dropout", 1.5, r"dropout: must be less than 1"),
         ("scales.demo.evaluate_every", 0, r"evaluate_every: must be greater than 0"),
         ("scales.demo.seeds", 1.5, r"seeds: expected int, got 1.5"),
+        ("experiments.cifar10-nin-aug.varies", [], r"varies: expected a list"),
+        ("experiments.cifar10-nin-aug.varies", ["weather"], r"varies\[0\]: expected one of init, order, .*'weather'"),
+        ("experiments.cifar10-nin-aug.varies", ["order"], r"at scale tune: varies: order is not left to chance"),
+        ("experiments.cifar10-nin.varies", ["augmentation"], r"varies: augmentation is not left to chance"),
+        ("experiments.cifar10-nin-nodropout.varies", ["masks"], r"varies: masks is not left to chance"),
         ("surprise", 1, r"unknown name 'surprise'"),
     ],
 )
@@ -96,7 +101,11 @@ def test_identity_of_a_run_changes_with_what_is_trained_and_with_nothing_else(ra
     before = digest()
     raw["experiments"]["cifar10-nin"]["title"] = "another title"
     raw["scales"]["demo"]["seeds"] = 7
+    raw["experiments"]["cifar10-nin"]["varies"] = list(SOURCES)  # what it is without the entry
     assert digest() == before
+    raw["experiments"]["cifar10-nin"]["varies"] = ["init"]
+    assert digest() != before
+    del raw["experiments"]["cifar10-nin"]["varies"]
     raw["recipes"]["robust"]["lr"] = 0.123
     assert digest() != before
 
@@ -111,9 +120,10 @@ def test_runs_that_hold_images_out_make_no_stage_and_maxout_no_maps(params: Para
     assert "paper-cifar10-maxout" in stages["runs"]
     assert set(stages["runs"]) - set(stages["mapped"]) == {"paper-cifar10-maxout"}
     small = {key for key in stages["attributed"] if not key.startswith("paper")}
-    assert small == {"smoke-cifar10-nin", "demo-cifar10-nin", "short-cifar10-nin"}
+    first = {"smoke-cifar10-nin", "demo-cifar10-nin", "spread-cifar10-nin-aug", "short-cifar10-nin"}
+    assert small == first
     assert {key for key in stages["mapped"] if key.startswith("paper")} <= set(stages["attributed"])
-    assert set(stages["explored"]) == {f"{scale}-cifar10-nin" for scale in stages["scales"]}
+    assert set(stages["explored"]) == first | {"paper-cifar10-nin"}
 
 
 def test_a_machine_without_pyyaml_reads_the_same_parameters(params: Params) -> None:

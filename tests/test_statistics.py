@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from statsmodels.api import OLS
 
-from niny.evaluation.statistics import McNemar, Summary, holm, mcnemar, paired, spread_ratio, summarise, wilson
+from niny.evaluation.statistics import (
+    McNemar,
+    Summary,
+    deviation_interval,
+    holm,
+    mcnemar,
+    paired,
+    spread_ratio,
+    summarise,
+    wilson,
+)
 
 RUNS = [10.41, 10.12, 10.66, 10.35, 10.51]
 
@@ -47,6 +57,15 @@ def test_prediction_interval_holds_a_new_run_in_95_of_100_studies() -> None:
 def test_a_value_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
         summarise([10.4, float("nan")])
+
+
+def test_interval_of_a_standard_deviation_is_that_of_the_tables_and_holds_the_true_one_in_95_of_100_studies() -> None:
+    # 2.5 and 97.5 % quantiles of chi-square with 9 degrees of freedom, from tables: 2.700 and 19.023
+    assert deviation_interval(10, 2.0) == pytest.approx((2 * (9 / 19.023) ** 0.5, 2 * (9 / 2.700) ** 0.5), rel=1e-3)
+    assert deviation_interval(1, 0.0) is None
+    spreads = np.random.default_rng(2).normal(10.4, 0.2, (2000, 5)).std(axis=1, ddof=1)
+    bounds = [deviation_interval(5, sd) or (0.0, 0.0) for sd in spreads.tolist()]
+    assert np.mean([low <= 0.2 <= high for low, high in bounds]) == pytest.approx(0.95, abs=0.015)
 
 
 def test_wilson_gives_the_published_example_and_the_known_half_width() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from niny.config import Params, Recipe, Run
+from niny.config import SOURCES, Params, Recipe, Run
 from niny.errors import NinyError
 from niny.models import initialise, nin_cifar
 from niny.training import Compute, choose_compute, train_experiment
@@ -38,6 +38,10 @@ def run(params: Params) -> Run:
 
 def train(run: Run, root: Path, **options: Any) -> Path:
     return train_experiment(run, root, seeds=[0], compute=EXACT, **{"say": silent} | options)[0]
+
+
+def losses(folder: Path) -> list[str]:
+    return [row["train_loss"] for row in csv.DictReader((folder / "history.csv").read_text().splitlines())]
 
 
 def test_a_step_is_the_authors_update(params: Params) -> None:
@@ -104,6 +108,21 @@ def test_seeds_differ_by_every_key_and_not_by_experiment() -> None:
     numbers |= {Seeds(1, 1).of("init"), Seeds(2, 0).of("init"), Seeds(1, 0, 1).of("init")}
     assert len(numbers) == 23
     assert derive(1, "a", 2) == derive(1, "a", 2)
+
+
+def test_what_does_not_vary_has_the_seeds_of_run_0() -> None:
+    first, third = Seeds(1, 0), Seeds(1, 3, varies=("order", "masks"))
+    assert [third.of(p, 2) == first.of(p, 2) for p in SOURCES] == [True, False, False, True]
+    assert third.of("order", 2) == Seeds(1, 3).of("order", 2)
+
+
+@pytest.mark.parametrize(
+    ("varies", "same"), [("augmentation", True), ("init", False), ("order", False), ("masks", False)]
+)
+def test_runs_differ_by_what_varies_alone(run: Run, project: Path, varies: Any, same: bool) -> None:
+    alone = replace(run, experiment=replace(run.experiment, varies=(varies,)))  # the network sees images as they are
+    first, second = train_experiment(alone, project, seeds=(0, 1), compute=EXACT, say=silent)
+    assert (losses(first) == losses(second)) is same
 
 
 def test_a_run_learns_and_leaves_a_whole_record(run: Run, project: Path) -> None:

@@ -52,6 +52,8 @@ MOST = {  # what no study asks for: it would fill memory, or never end; LARGEST 
 }
 LARGEST = 1_000_000
 FILE_NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,79}")
+Source = Literal["init", "order", "masks", "augmentation"]  # of chance in a run, each with random numbers of its own
+SOURCES: tuple[Source, ...] = typing.get_args(Source)
 FRACTIONS = frozenset({"dropout", "label_smoothing", "momentum"})
 
 
@@ -110,6 +112,7 @@ class Experiment:
     batch_norm: bool = False
     augment: bool = False
     labels: Literal["true", "permuted"] = "true"  # of the training images; permuted, they say nothing of the image
+    varies: tuple[Source, ...] = SOURCES  # from run to run; the others are as in run 0
 
 
 @dataclass(frozen=True)
@@ -149,8 +152,9 @@ class Run:
             settings["scale"].pop(field)
         for field in ("title", "scales"):
             settings["experiment"].pop(field, None)
-        if self.experiment.labels == "true":  # a later setting: records made before it keep their identity
-            settings["experiment"].pop("labels")
+        for field, usual in (("labels", "true"), ("varies", SOURCES)):  # later settings: records made before them
+            if settings["experiment"][field] == usual:  # keep their identity
+                settings["experiment"].pop(field)
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -274,6 +278,7 @@ def _check_references(params: Params, where: str) -> None:
                 raise NinyError(f"{at}.scales: unknown scale {scale!r}")
             try:
                 _check_recipe(params.run(scale, experiment.name).recipe, "recipe")
+                _check_varies(params.run(scale, experiment.name))
             except NinyError as error:
                 raise NinyError(f"{at} at scale {scale}: {error}") from None
 
@@ -283,6 +288,18 @@ def _check_recipe(recipe: Recipe, where: str) -> None:
         raise NinyError(f"{where}.phases: a phase of 0 epochs; leave it out")
     if recipe.schedule == "one_cycle" and (recipe.warmup_epochs or any(factor != 1 for _, factor in recipe.phases)):
         raise NinyError(f"{where}: one_cycle needs no warmup_epochs, and 1.0 as the factor of each phase")
+
+
+def _check_varies(run: Run) -> None:
+    """What an experiment says to vary alone must be left to chance in it, else its runs would be copies."""
+    chance = {"order": run.recipe.order == "shuffled", "masks": has_masks(run), "augmentation": run.experiment.augment}
+    fixed = [source for source in run.experiment.varies if not chance.get(source, True)]
+    if fixed and run.experiment.varies != SOURCES:
+        raise NinyError(f"varies: {fixed[0]} is not left to chance in this experiment")
+
+
+def has_masks(run: Run) -> bool:
+    return run.experiment.dropout > 0 or run.experiment.head == "fc_dropout"
 
 
 def _entries(kind: type[T], raw: Any, where: str) -> dict[str, T]:

@@ -47,6 +47,17 @@ def summarise(values: Sequence[float], level: float = LEVEL) -> Summary:
     return Summary(n, mean, sd, _around(mean, t * sd / sqrt(n)), _around(mean, t * sd * sqrt(1 + 1 / n)))
 
 
+def deviation_interval(n: int, sd: float, level: float = LEVEL) -> Interval | None:
+    """Interval of a standard deviation from n values that are normally distributed; None below two values.
+
+    (n - 1) s^2 / sigma^2 follows chi-square with n - 1 degrees of freedom.
+    """
+    if n < 2:
+        return None
+    low, high = stats.chi2.interval(level, n - 1)
+    return sd * sqrt((n - 1) / high), sd * sqrt((n - 1) / low)
+
+
 def _around(middle: float, half: float) -> Interval:
     return middle - half, middle + half
 

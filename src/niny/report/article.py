@@ -20,6 +20,7 @@ from niny.report.figures import CURVES, errors_picture, figure_3_picture, networ
 from niny.report.parts import Article, Image, Section, Table, image, origin, report_command, table, tables_command
 from niny.report.questions import answered, finding
 from niny.report.speed import speed_picture
+from niny.report.spread import families, spread_findings, spread_table
 from niny.report.study import REFERENCE, Study, data_name, scale_kind, scale_label
 from niny.report.tables import (
     NO_NUMBER,
@@ -51,6 +52,7 @@ def write_article(study: Study) -> Article:
         class_maps(study),
         explore(study),
         left_open(study),
+        *chance(study),
         cost(study),
         trust(study),
         not_run(study),
@@ -268,6 +270,22 @@ def left_open(study: Study) -> Section:
         study, "Open choices", frame.assign(**{"Chosen here": chosen}).drop(columns="Source"), "open-choices"
     )
     return Section("open", "What the paper leaves open", (words + recipe,), (choices,))
+
+
+def chance(study: Study) -> tuple[Section, ...]:
+    """Where the differences between runs come from, at scales that ask it."""
+    if not families(study):
+        return ()
+    words = (
+        "Runs of one experiment differ by chance alone. Here one source of it at a time varies from run to run, while "
+        "the others stay as in the first run. The share is that of the variance when everything varies; shares need "
+        "not add up to 100 %, since sources act on one another and each standard deviation is itself uncertain (its "
+        "interval, by chi-square, takes the runs for normally distributed).",
+        *spread_findings(study),
+    )
+    names = [e.name for family in families(study) for e in family.members]
+    spread = table(study, "Spread by its source", spread_table(study), "spread", names)
+    return (Section("chance", "Where the differences between runs come from", words, (spread,)),)
 
 
 def cost(study: Study) -> Section:

@@ -6,6 +6,7 @@ from the records, params.yaml and claims.yaml; authors come from CITATION.cff.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from niny.report.article import (
     again,
     asked,
     banner,
+    chance,
     cost,
     curves,
     headlines,
@@ -223,6 +225,7 @@ def beyond(study: Study) -> tuple[Section, ...]:
         Section("beyond", "Results beyond the paper", predictions if own else ()),
         Section(maps.id, maps.title, maps.words, maps.items, level=3),
         Section(choices.id, choices.title, choices.words, choices.items, level=3),
+        *(replace(section, level=3) for section in chance(study)),
     )
 
 

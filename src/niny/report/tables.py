@@ -19,6 +19,7 @@ from niny.maps.records import is_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
 from niny.report.questions import lacks_permuted, nulls_told, questions_table
 from niny.report.settings import data_table, recipes_table
+from niny.report.spread import families, spread_table
 from niny.report.study import REFERENCE, Study, load_study
 from niny.report.words import NONE, between, distinct, duration, listed, number, printed, through
 
@@ -53,6 +54,7 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "recipes": recipes_table(study),
         "missing": missing_table(study),
         "reproduce": reproduce_table(study),
+        **({"spread": spread_table(study)} if families(study) else {}),
     }
 
 

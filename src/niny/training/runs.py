@@ -140,7 +140,8 @@ def train_seed(
     collapsed: list[dict[str, Any]] = []
     data = with_labels_of(run, data)
     for attempt in range(ATTEMPTS):
-        trained = train_attempt(run, Seeds(run.root_seed, seed, attempt), data, root, compute, say, until)
+        seeds = Seeds(run.root_seed, seed, attempt, run.experiment.varies)
+        trained = train_attempt(run, seeds, data, root, compute, say, until)
         if not trained.dead:
             break
         collapsed.append({"attempt": attempt, "epochs": len(trained.history)})

@@ -6,7 +6,10 @@ epoch has its own seeds, so a run that is resumed at an epoch continues exactly 
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
+
+from niny.config import SOURCES
 
 
 def derive(root: int, *keys: int | str) -> int:
@@ -17,12 +20,17 @@ def derive(root: int, *keys: int | str) -> int:
 
 @dataclass(frozen=True)
 class Seeds:
-    """The seeds of one attempt at one run; `attempt` rises when an earlier attempt collapsed."""
+    """The seeds of one attempt at one run; `attempt` rises when an earlier attempt collapsed.
+
+    What does not vary from run to run has the seeds of run 0.
+    """
 
     root: int
     number: int
     attempt: int = 0
+    varies: Collection[str] = SOURCES
 
     def of(self, purpose: str, epoch: int = 0) -> int:
         """`purpose` is one of init, order, masks, augmentation."""
-        return derive(self.root, "run", self.number, self.attempt, purpose, epoch)
+        number = self.number if purpose in self.varies else 0
+        return derive(self.root, "run", number, self.attempt, purpose, epoch)

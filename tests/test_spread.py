@@ -1,0 +1,80 @@
+"""Where runs differ: spreads by source follow from the records, and no sentence says more than the intervals do."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from planted import plant, plant_scores, project, study_params
+
+from niny.config import SOURCES
+from niny.report.article import chance
+from niny.report.spread import families, spread_findings, spread_table
+from niny.report.study import Study, load_study
+
+PARAMS = study_params()
+WHOLE = "cifar10-nin-aug"
+WIDE = [10.0, 12.0, 14.0, 16.0, 18.0]  # standard deviation 3.162
+NARROW = [14.0, 14.1, 14.2, 14.3, 14.4]  # a twentieth of it
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return project(tmp_path / "project")
+
+
+def planted(root: Path, runs: dict[str, list[float]]) -> Study:
+    for name, errors in runs.items():
+        for seed, error in enumerate(errors):
+            plant(root, PARAMS.run("spread", name), seed, error)
+    return load_study(PARAMS, "spread", root)
+
+
+def rows(study: Study) -> pd.DataFrame:
+    return spread_table(study).set_index(["Of", "What varies"])
+
+
+def test_each_source_has_an_experiment_that_differs_from_the_whole_in_that_alone(root: Path) -> None:
+    (family,) = families(planted(root, {}))
+    assert family.whole.name == WHOLE
+    assert [experiment.varies for experiment in family.parts] == [(source,) for source in SOURCES]
+
+
+def test_standard_deviations_intervals_and_shares_are_those_of_the_runs(root: Path) -> None:
+    table = rows(planted(root, {WHOLE: WIDE, f"{WHOLE}-only-init": NARROW, f"{WHOLE}-only-masks": WIDE}))
+    whole, init = table.loc[("test error, %", "everything")], table.loc[("test error, %", "initial weights")]
+    assert (whole["Mean"], whole["n"], whole["Standard deviation"]) == ("14.00", "5", "3.16")
+    assert whole["95 % interval"] == "1.89 to 9.09"  # 3.162 times 0.599 and 2.874, chi-square with 4 degrees
+    assert whole["Share of the variance"] == "–"
+    assert init["Share of the variance"] == "0 %"
+    assert table.loc[("test error, %", "dropout masks"), "Share of the variance"] == "100 %"
+
+
+def test_what_was_not_run_or_once_looks_so(root: Path) -> None:
+    table = rows(planted(root, {WHOLE: WIDE, f"{WHOLE}-only-init": [14.0]}))
+    assert table.loc[("test error, %", "initial weights"), "Standard deviation"] == "one run"
+    assert table.loc[("test error, %", "order of images"), "Standard deviation"] == "not run"
+    assert spread_findings(planted(root, {})) == []
+
+
+def test_a_sentence_says_less_only_where_the_intervals_are_apart(root: Path) -> None:
+    study = planted(root, {WHOLE: WIDE, f"{WHOLE}-only-init": NARROW, f"{WHOLE}-only-order": WIDE})
+    (said,) = spread_findings(study)
+    assert re.search(r"initial weights alone spread its test errors less", said)
+    assert re.search(r"order of images alone cannot be told apart", said)
+    assert "dropout masks" not in said
+
+
+def test_map_scores_spread_as_their_seeds_do(root: Path) -> None:
+    study = planted(root, {WHOLE: WIDE})
+    plant_scores(root, PARAMS.run("spread", WHOLE), {"claim1_rate.raw": (0.8, 0.78, 0.82)}, seeds=5)
+    table = rows(load_study(PARAMS, "spread", root))
+    assert table.loc[("claim1_rate.raw", "everything"), "Standard deviation"] == "0"
+    assert table.loc[("claim1_rate.raw", "dropout masks"), "n"] == "0"
+    assert "claim1_rate.raw" not in set(spread_table(study)["Of"])
+
+
+def test_scales_that_vary_nothing_alone_have_no_such_section(root: Path) -> None:
+    assert chance(load_study(PARAMS, "short", root)) == ()
+    (section,) = chance(planted(root, {}))
+    assert section.title.startswith("Where the differences")
