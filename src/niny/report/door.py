@@ -15,6 +15,7 @@ from niny.errors import NinyError
 from niny.files import between, write_text
 from niny.paper import reported
 from niny.report.markdown import code, plain
+from niny.report.spread import spread_findings
 from niny.report.study import REFERENCE, Study, load_study, scale_label
 from niny.report.tables import count, ours, spread, verdict
 from niny.report.words import NONE
@@ -144,7 +145,8 @@ def detail(study: Study) -> str:
     places = {"report": "README.md", "article": "article.md", **dict(zip(folders, folders, strict=True))}
     there = {name: place for name, place in places.items() if (study.folder / place).exists()}
     links = ", ".join(f"[{name}](results/{study.scale.name}/{place})" for name, place in there.items())
-    return f"- **{scale_label(study.scale)}.** {done(study)} {standing(study)} {links}."
+    found = " ".join(("", *spread_findings(study)))
+    return f"- **{scale_label(study.scale)}.** {done(study)} {standing(study)}{found} {links}."
 
 
 def standing(study: Study) -> str:
