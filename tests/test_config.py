@@ -110,6 +110,12 @@ def test_identity_of_a_run_changes_with_what_is_trained_and_with_nothing_else(ra
     assert digest() != before
 
 
+def test_a_scale_with_a_recipe_of_its_own_leaves_an_experiment_its_loss(params: Params) -> None:
+    asked = params.run("seeds", "cifar10-nin-bce").recipe
+    assert (asked.loss, asked.lr) == ("binary_cross_entropy", params.recipes["robust"].lr)
+    assert params.run("seeds", "cifar10-nin").recipe.loss == "cross_entropy"
+
+
 def test_plan_is_derived_from_the_parameters(params: Params) -> None:
     assert (ROOT / "plan.json").read_text() == plan_text(ROOT, params), "run `niny plan`"
 
@@ -120,7 +126,7 @@ def test_runs_that_hold_images_out_make_no_stage_and_maxout_no_maps(params: Para
     assert "paper-cifar10-maxout" in stages["runs"]
     assert set(stages["runs"]) - set(stages["mapped"]) == {"paper-cifar10-maxout"}
     small = {key for key in stages["attributed"] if not key.startswith("paper")}
-    first = {"smoke-cifar10-nin", "demo-cifar10-nin", "spread-cifar10-nin-aug", "short-cifar10-nin"}
+    first = {"smoke-cifar10-nin", "demo-cifar10-nin", "seeds-cifar10-nin", "short-cifar10-nin"}
     assert small == first
     assert {key for key in stages["mapped"] if key.startswith("paper")} <= set(stages["attributed"])
     assert set(stages["explored"]) == first | {"paper-cifar10-nin"}

@@ -26,8 +26,8 @@ def root(tmp_path: Path) -> Path:
 def planted(root: Path, runs: dict[str, list[float]]) -> Study:
     for name, errors in runs.items():
         for seed, error in enumerate(errors):
-            plant(root, PARAMS.run("spread", name), seed, error)
-    return load_study(PARAMS, "spread", root)
+            plant(root, PARAMS.run("seeds", name), seed, error)
+    return load_study(PARAMS, "seeds", root)
 
 
 def rows(study: Study) -> pd.DataFrame:
@@ -67,8 +67,8 @@ def test_a_sentence_says_less_only_where_the_intervals_are_apart(root: Path) -> 
 
 def test_map_scores_spread_as_their_seeds_do(root: Path) -> None:
     study = planted(root, {WHOLE: WIDE})
-    plant_scores(root, PARAMS.run("spread", WHOLE), {"claim1_rate.raw": (0.8, 0.78, 0.82)}, seeds=5)
-    table = rows(load_study(PARAMS, "spread", root))
+    plant_scores(root, PARAMS.run("seeds", WHOLE), {"claim1_rate.raw": (0.8, 0.78, 0.82)}, seeds=5)
+    table = rows(load_study(PARAMS, "seeds", root))
     assert table.loc[("claim1_rate.raw", "everything"), "Standard deviation"] == "0"
     assert table.loc[("claim1_rate.raw", "dropout masks"), "n"] == "0"
     assert "claim1_rate.raw" not in set(spread_table(study)["Of"])

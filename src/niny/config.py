@@ -187,7 +187,9 @@ class Params:
                 f"experiment {experiment} is not run at scale {scale}: add {scale!r} to its scales in {PARAMS}, "
                 f"or take one of {', '.join(what.scales)}"
             )
-        recipe = pick(self.recipes, at.recipe or what.recipe, "recipe")
+        own = pick(self.recipes, what.recipe, "recipe")
+        # a scale may train otherwise, but asks the network the same question
+        recipe = replace(pick(self.recipes, at.recipe, "recipe"), loss=own.loss) if at.recipe else own
         if at.phases is not None:
             epochs = sum(epochs for epochs, _ in at.phases)
             recipe = replace(recipe, phases=at.phases if recipe.schedule == "steps" else ((epochs, 1.0),))

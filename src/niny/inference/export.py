@@ -6,7 +6,7 @@ allows it, size are free. With `pixels=True` preprocessing is in the file: input
 
     onnx          read by onnxruntime, and through it by most others    (needs `pip install niny[export]`)
     torchscript   `torch.jit.load`, also from C++
-    torch.export  `torch.export.load`, a .pt2 file
+    torch.export  `torch.export.load`, a .pt2 file; torch 2.11 needs `.module(check_guards=False)` for other sizes
     safetensors   the weights alone, float32, under our layer names
 """
 
@@ -210,8 +210,11 @@ def write_exported(model: Model, path: Path, pixels: bool) -> None:
 
 
 def run_exported(path: Path, model: Model, x: Tensor) -> tuple[Tensor, ...]:
-    with path.open("rb") as file, torch.no_grad():
-        return tuple(torch.export.load(file).module()(x))
+    with path.open("rb") as file, torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given buffer is not writable")  # torch 2.11 of its own reader
+        program = torch.export.load(file)
+        # torch 2.11 guards sides against being odd where the example's was even, though it computes both rightly
+        return tuple(program.module(check_guards=False)(x))
 
 
 def write_safetensors(model: Model, path: Path, pixels: bool) -> None:

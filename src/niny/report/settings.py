@@ -36,8 +36,10 @@ def recipes_table(study: Study) -> pd.DataFrame:
     columns: dict[str, Recipe] = {}
     users: dict[str, list[str]] = {}
     for experiment in study.experiments:
-        name = study.scale.recipe or experiment.recipe
-        columns[name] = study.run(experiment.name).recipe
+        name, recipe = study.scale.recipe or experiment.recipe, study.run(experiment.name).recipe
+        if columns.setdefault(name, recipe) != recipe:  # the same but for the loss, which is the experiment's own
+            name = f"{name}, {recipe.loss.replace('_', ' ')}"
+            columns[name] = recipe
         users.setdefault(name, []).append(experiment.name)
     cells = {name: {"experiments": ", ".join(users[name])} | _settings(recipe) for name, recipe in columns.items()}
     return pd.DataFrame(cells).rename_axis("Setting").reset_index()
