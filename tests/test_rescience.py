@@ -12,6 +12,7 @@ from planted import plant, plant_scores, project, study_params
 
 from niny.errors import NinyError
 from niny.report import write_rescience
+from niny.report.settings import recipes_table
 from niny.report.study import load_study
 from niny.report.tables import all_tables
 
@@ -192,3 +193,11 @@ def test_a_missing_citation_is_named(root: Path) -> None:
     (root / "CITATION.cff").unlink()
     with pytest.raises(NinyError, match=r"CITATION\.cff"):
         write_rescience(PARAMS, "full", root)
+
+
+def test_a_recipe_that_serves_two_losses_has_a_column_for_each(root: Path) -> None:
+    table = recipes_table(load_study(PARAMS, "seeds", root)).set_index("Setting")
+    both = table[["robust", "robust, binary cross entropy"]]
+    assert [*both.loc["loss"]] == ["cross entropy", "binary cross entropy"]
+    assert both.loc["experiments", "robust, binary cross entropy"] == "cifar10-nin-bce"
+    assert "cifar10-nin-bce" not in both.loc["experiments", "robust"].split(", ")

@@ -76,7 +76,7 @@ def _finding(study: Study, family: Family) -> str:
     alike = [told(e) for e in intervals if told(e) not in less]
     parts = [f"{listed(less)} alone spread its test errors less than everything together"] if less else []
     parts += [f"{listed(alike)} alone cannot be told apart from everything together"] if alike else []
-    return f"Of `{family.whole.name}`, by these intervals, {'; '.join(parts)}."
+    return f"Of `{family.whole.name}`, by 95 % intervals of standard deviations, {'; '.join(parts)}."
 
 
 def _interval(errors: Summary) -> Interval | None:
