@@ -12,6 +12,7 @@ from niny.evaluation.claims import load_claims
 from niny.evaluation.rules import MapScore, Score
 from niny.report import write_figures, write_report, write_tables
 from niny.report.class_maps import map_image
+from niny.report.heads import heads_table, whole_label
 from niny.report.questions import QUESTIONS, finding, questions_table, relation
 from niny.report.scores import scores_picture
 from niny.report.study import load_study
@@ -178,3 +179,22 @@ def test_a_fully_connected_head_is_judged_by_what_it_makes_of_the_maps_and_a_dea
     plant_scores(root, PARAMS.run("full", "cifar10-cnn-gap"), raw)
     assert "cifar10-cnn-gap" not in scores_picture(load_study(PARAMS, "full", root)).alt
     assert "its fully connected layer" not in map_image(study, "cifar10-nin").picture.caption
+
+
+def test_heads_are_compared_with_the_reference_by_their_own_maps(root: Path) -> None:
+    plant_network(
+        root, {"claim1_rate.raw": around(0.6), "equivariance.raw": around(0.86), "gridpg3_hit.raw": around(0.7)}
+    )
+    plant_network(root, {"claim1_rate.raw": around(0.8), "equivariance.raw": around(0.865)}, "cifar10-nin-nodropout")
+    fc = {"claim1_rate.raw": around(0.1), "claim1_rate.contribution": around(0.5)}
+    plant_network(root, fc, "cifar10-nin-fc")
+    table = heads_table(load_study(PARAMS, "full", root)).set_index("Network")
+    assert set(table.index) == {"cifar10-nin-nodropout", "cifar10-nin-fc"}
+    assert table.loc["cifar10-nin-nodropout", "Above"] == "largest in the true map 0.800 (0.600)"
+    assert table.loc["cifar10-nin-nodropout", "Not told apart"] == "moves with the image (r) 0.865 (0.860)"
+    assert table.loc["cifar10-nin-fc", "Below"] == "largest in the true map 0.500 (0.600)"
+    assert heads_table(load_study(PARAMS, "trial", root)).empty
+    assert {whole_label(question) for question in QUESTIONS if question.label.startswith("…")} == {
+        "largest in the true map on images it gets wrong",
+        "mass in the right cell of 9 of maps less their mean",
+    }

@@ -3,6 +3,7 @@
 from niny.maps import nested
 from niny.maps.records import is_null
 from niny.report.drawing import Picture
+from niny.report.heads import heads_table
 from niny.report.parts import Image, Section, Table, image, origin, table
 from niny.report.questions import (
     NULLS,
@@ -35,7 +36,7 @@ def class_maps(study: Study) -> Section:
             f"{'; '.join(f'{short(null)}, {meaning}' for null, meaning in NULLS.items())}. {RULE}"
         )
         words += one_network(study)
-        items = [scores_of_maps(study), image(study, scores_picture(study), scored(study)), *items]
+        items = [scores_of_maps(study), image(study, scores_picture(study), scored(study)), *heads(study), *items]
     else:
         words.append("No scores of class maps are recorded at this scale.")
     if missing:
@@ -73,6 +74,16 @@ def scores_of_maps(study: Study) -> Table:
         note += " The null of permuted labels has not been run."
     shown = shown.drop(columns=["Score", "95 % interval"])
     return table(study, "Questions to the class maps", shown, "map-questions", names, note)
+
+
+def heads(study: Study) -> list[Table]:
+    """What other heads and ways of training do to the maps, where there are any beside the reference."""
+    frame = heads_table(study)
+    if not len(frame):
+        return []
+    note = f"In brackets the score of `{REFERENCE}`, to which the columns compare it by the rule above."
+    title = "Other heads and ways of training"
+    return [table(study, title, frame, "map-heads", [REFERENCE, *frame["Network"]], note)]
 
 
 def mapped(study: Study) -> list[str]:

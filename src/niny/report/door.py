@@ -16,8 +16,8 @@ from niny.files import between, write_text
 from niny.paper import reported
 from niny.report.markdown import code, plain
 from niny.report.spread import spread_findings
-from niny.report.study import REFERENCE, Study, load_study, scale_label
-from niny.report.tables import count, ours, spread, verdict
+from niny.report.study import REFERENCE, Study, load_study, ours, scale_label
+from niny.report.tables import count, spread, verdict
 from niny.report.words import NONE
 
 HEADER = ("experiment", "paper %", "ours %", "n", "95 % of one more run", "verdict")

@@ -22,7 +22,7 @@ def scores_picture(study: Study) -> Picture:
     told = [
         f"{name}, {question.label}: {number(score.value)}{f' ({through(score.interval)})' if score.interval else ''}"
         for question in _drawn(study)
-        for name in _networks(study)
+        for name in scored_networks(study)
         if (score := study.result(name).maps.get(of_classes(study, name, question.score))) is not None
     ]
     return Picture(
@@ -37,13 +37,13 @@ def scores_picture(study: Study) -> Picture:
 
 
 def contributions_told(study: Study) -> str:
-    heads = any(has_contributions(study, name) for name in _networks(study))
+    heads = any(has_contributions(study, name) for name in scored_networks(study))
     return " Where the head is fully connected the maps are what it makes of each cell." if heads else ""
 
 
 def draw_scores(study: Study) -> Figure:
     """Panels of three in a row, all from 0, or the smallest value, to 1; empty, and saying so, without scores."""
-    questions, networks = _drawn(study), _networks(study)
+    questions, networks = _drawn(study), scored_networks(study)
     rows = max(1, ceil(len(questions) / COLUMNS))
     figure = Figure(figsize=(7.2, 0.9 + rows * (0.75 + 0.2 * len(networks))))
     if not questions:
@@ -66,11 +66,11 @@ def draw_scores(study: Study) -> Figure:
 
 
 def _drawn(study: Study) -> list[Question]:
-    scores = {name for network in _networks(study) for name in study.result(network).maps}
+    scores = {name for network in scored_networks(study) for name in study.result(network).maps}
     return [question for question in QUESTIONS if question.label and question.score in scores]
 
 
-def _networks(study: Study) -> list[str]:
+def scored_networks(study: Study) -> list[str]:
     """Those with scores, but for one of which every run collapsed: its maps are empty, and tables say so."""
     dead = {e.name for e in study.experiments if study.collapsed(e.name) and not study.errors(e.name).n}
     return [e.name for e in study.experiments if study.result(e.name).maps and e.name not in dead]
@@ -100,7 +100,7 @@ def _score(axes: Axes, score: Score, y: int) -> None:
 
 def _legend(study: Study) -> list[Line2D]:
     """The network's own mark, and those of the nulls that occur."""
-    asked = [(name, of_classes(study, name, q.score)) for q in _drawn(study) for name in _networks(study)]
+    asked = [(name, of_classes(study, name, q.score)) for q in _drawn(study) for name in scored_networks(study)]
     found = [nulls_at(study, name, score) for name, score in asked]
     marks = [Line2D([], [], color=BLUE, marker="o", markersize=5.5, label="the network, 95 % interval")]
     return marks + [

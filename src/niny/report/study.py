@@ -87,6 +87,16 @@ def load_study(params: Params, scale: str, root: Path) -> Study:
     return Study(params, at, root, run_table(params, scale, root), results, claims, verdicts)
 
 
+def ours(study: Study, experiment: str | None) -> str:
+    """Mean ± standard deviation, a single run's error, or why there is none."""
+    if experiment is None:
+        return "not rerun"
+    summary = study.errors(experiment)
+    if summary.mean is None:
+        return study.silence(experiment)
+    return f"{summary.mean:.2f}" if summary.sd is None else f"{summary.mean:.2f} ± {summary.sd:.2f}"
+
+
 def scale_label(scale: Scale) -> str:
     """What every banner, caption and figure says of the scale."""
     name = f"{scale.name.capitalize()} scale"

@@ -17,10 +17,11 @@ from niny.evaluation.statistics import paired, wilson
 from niny.files import write_json, write_text
 from niny.maps.records import is_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
+from niny.report.heads import heads_table
 from niny.report.questions import lacks_permuted, nulls_told, questions_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.spread import families, spread_table
-from niny.report.study import REFERENCE, Study, load_study
+from niny.report.study import REFERENCE, Study, load_study, ours
 from niny.report.words import NONE, between, distinct, duration, listed, number, printed, through
 
 PREFIXES = {15: "P", 12: "T", 9: "G", 0: ""}
@@ -48,6 +49,7 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "runs": with_wilson(study.runs),
         "map-questions": questions_table(study),
         "map-scores": scores_table(study),
+        "map-heads": heads_table(study),
         "open-choices": choices_table(study),
         "cost": cost_table(study),
         "data": data_table(study),
@@ -77,16 +79,6 @@ def _paper_row(study: Study, row: Row) -> dict[str, str]:
         "Verdict": verdict(study, row.experiment),
         "Runs": folder_of(study, row.experiment),
     }
-
-
-def ours(study: Study, experiment: str | None) -> str:
-    """Mean ± standard deviation, a single run's error, or why there is none."""
-    if experiment is None:
-        return "not rerun"
-    summary = study.errors(experiment)
-    if summary.mean is None:
-        return study.silence(experiment)
-    return f"{summary.mean:.2f}" if summary.sd is None else f"{summary.mean:.2f} ± {summary.sd:.2f}"
 
 
 def count(study: Study, experiment: str | None) -> str:
