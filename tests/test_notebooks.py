@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 
 import nbformat
 import pytest
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from nbformat import NotebookNode
 
 from niny import notebooks
 from niny.errors import NinyError
-from niny.notebooks import check_style, clean, clean_file, execute, parse_parameters, read
+from niny.notebooks import ThisPython, check_style, clean, clean_file, execute, parse_parameters, read
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -313,6 +314,30 @@ def test_a_kernel_that_dies_is_an_error_too(project: Path) -> None:
     source = save(project / "a.ipynb", code("import os\nos._exit(9)"))
     with pytest.raises(NinyError, match=r"^b: the kernel died"):
         execute(source, project / "b.ipynb", {})
+
+
+@pytest.mark.parametrize("failures", [1, notebooks.STARTS])
+def test_a_kernel_that_dies_at_its_start_is_started_again_and_told_of_in_a_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    real, managers = ThisPython.kernel_spec.fget, []
+
+    def spec(manager: ThisPython) -> KernelSpec:
+        if manager not in managers:
+            managers.append(manager)
+        early = managers.index(manager) < failures
+        return KernelSpec(argv=["false"], language="python") if early else real(manager)
+
+    monkeypatch.setattr(ThisPython, "kernel_spec", property(spec))
+    source = save(project / "a.ipynb", code("print(1)"))
+    if failures < notebooks.STARTS:
+        execute(source, project / "b.ipynb", {})
+        assert read(project / "b.ipynb").cells[-1].outputs[0].text == "1\n"
+        return
+    with pytest.raises(NinyError, match=r"the kernel could not be started \(Kernel died") as error:
+        execute(source, project / "b.ipynb", {})
+    assert "\n" not in str(error.value)
+    assert not (project / "b.ipynb").exists()
 
 
 def test_ctrl_c_stops_the_kernel_and_propagates(project: Path) -> None:

@@ -50,6 +50,7 @@ NUMBER = {
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 WIDGET = "application/vnd.jupyter.widget-view+json"  # names a model by a random id, which dies with its kernel
 ERROR_MARKER = "papermill-error-cell-tag"  # on the banners that papermill puts into a failed copy
+STARTS = 3  # a kernel's ports are chosen before it takes them, and another process may be quicker
 MAX_CELLS, MAX_LINES, MIN_MARKDOWN = 25, 20, 0.45
 
 
@@ -302,7 +303,7 @@ def execute(source: Path, target: Path, parameters: Mapping[str, object]) -> Non
         print(f"{target.stem}: running", file=sys.stderr, flush=True)
         live = scratch / "live.ipynb"
         try:
-            _run(clean(read(source)), live, values)
+            _started(clean(read(source)), live, values)
         except (PapermillExecutionError, DeadKernelError) as error:
             write_text(failed, _text(_record(read(live))))
             raise _explained(error, target.stem, failed) from error
@@ -319,6 +320,18 @@ def _alone(target: Path) -> AbstractContextManager[Path]:
 
     name = hashlib.sha256(str(target.resolve()).encode()).hexdigest()[:8]
     return scratch_folder(project_root() / ".niny" / "notebooks" / f"{target.stem}-{name}", busy)
+
+
+def _started(notebook: NotebookNode, live: Path, parameters: Mapping[str, object]) -> None:
+    """Run it, and try again where the kernel died before it began. Raises NinyError where it never begins."""
+    for _ in range(STARTS):
+        try:
+            return _run(notebook, live, parameters)
+        except DeadKernelError:
+            raise  # in the middle of a cell
+        except RuntimeError as error:
+            reason = str(error)
+    raise NinyError(f"the kernel could not be started ({reason}): does `{sys.executable} -m niny.kernel` start?")
 
 
 def _run(notebook: NotebookNode, live: Path, parameters: Mapping[str, object]) -> None:
