@@ -50,6 +50,7 @@ def test_authors_recipe_is_the_translated_one(params: Params) -> None:
         ("recipes.authors.batch", -128, r"batch: must not be negative"),
         ("recipes.authors.batch", True, r"batch: expected int, got True"),
         ("recipes.authors.phases", [[200, 1.0, 3]], r"phases\[0\]: expected a list of 2"),
+        ("recipes.authors.loss", "cross_entropy", r"recipes\.authors: unknown name 'loss'"),
         ("recipes.authors.phases", [], r"phases: expected a list"),
         ("recipes.authors.phases", [[0, 1.0]], r"recipes\.authors\.phases: a phase of 0 epochs"),
         ("recipes.authors.momentum", 1.0, r"momentum: must be less than 1"),
@@ -108,6 +109,24 @@ def test_identity_of_a_run_changes_with_what_is_trained_and_with_nothing_else(ra
     del raw["experiments"]["cifar10-nin"]["varies"]
     raw["recipes"]["robust"]["lr"] = 0.123
     assert digest() != before
+
+
+def test_what_varies_says_the_same_in_any_order(raw: dict[str, Any]) -> None:
+    plain = parse_params(raw, "params.yaml").experiments["cifar10-nin-aug"]
+    raw["experiments"]["cifar10-nin-aug"]["varies"] = [*reversed(SOURCES), "init"]
+    assert parse_params(raw, "params.yaml").experiments["cifar10-nin-aug"] == plain
+
+
+def test_another_preprocessing_is_tried_at_scales_that_hold_images_out_and_nowhere_else(raw: dict[str, Any]) -> None:
+    raw["experiments"]["mnist-nin"] |= {"preprocessing": "unit", "scales": ["tune"]}
+    params = parse_params(raw, "params.yaml")
+    assert params.run("tune", "mnist-nin").data.preprocessing == "unit"
+    assert params.datasets["mnist"].preprocessing == "mean"
+    raw["experiments"]["mnist-nin"]["scales"] = ["tune", "short"]
+    with pytest.raises(
+        NinyError, match=r"mnist-nin at scale short: preprocessing: .* set what was chosen at datasets.mni"
+    ):
+        parse_params(raw, "params.yaml")
 
 
 def test_a_scale_with_a_recipe_of_its_own_leaves_an_experiment_its_loss(params: Params) -> None:

@@ -76,6 +76,13 @@ def test_mean_takes_the_mean_training_image_away(images: NDArray[np.uint8]) -> N
     np.testing.assert_allclose(result.numpy(), expected, atol=1e-6)
 
 
+def test_other_readings_of_pixel_values_are_scaled_and_centred_as_they_say(images: NDArray[np.uint8]) -> None:
+    wide, unit = (DataSpec("small", 2, 3, 8, kind) for kind in ("mean_255", "unit"))
+    result = Preprocessor.fit(images[:300], wide).apply(images[300:])
+    np.testing.assert_allclose(result.numpy(), images[300:] - images[:300].mean(0), atol=1e-4)
+    np.testing.assert_allclose(Preprocessor.fit(images, unit).apply(images).numpy(), images / 255, atol=1e-6)
+
+
 def test_lcn_treats_every_channel_alike() -> None:
     grey = torch.rand(4, 1, 32, 32)
     result = lcn(grey.expand(-1, 3, -1, -1).contiguous())

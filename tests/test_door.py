@@ -12,7 +12,7 @@ from niny.config import load_params
 from niny.errors import NinyError
 from niny.evaluation.claims import load_claims
 from niny.report import write_rescience
-from niny.report.door import door_text, marks, readme_text, start_text, write_readmes
+from niny.report.door import door_text, kept_studies, marks, readme_text, start_text, write_readmes
 
 PARAMS = study_params()
 PARTS = ("results", "details", "commands", "notebooks", "scales", "data")
@@ -57,6 +57,12 @@ def test_evidence_comes_first_and_a_demo_never(root: Path) -> None:
     door = door_text(PARAMS, root)
     assert door.index("Full scale") < door.index("Short scale")
     assert "31.00" not in door
+
+
+def test_wide_networks_come_before_narrow_ones(root: Path) -> None:
+    for scale in ("seeds", "short"):
+        plant(root, PARAMS.run(scale, "cifar10-nin"), 0, 20.0)
+    assert [study.scale.name for study in kept_studies(PARAMS, root)] == ["short", "seeds"]
 
 
 def test_the_door_leads_to_an_article_where_there_is_one(root: Path) -> None:

@@ -127,6 +127,8 @@ def test_a_name_without_weights_says_what_to_run(project: Path) -> None:
             call()
     with pytest.raises(NinyError, match="unknown name of weights 'cifar11'"):
         get_weight("cifar11")
+    with pytest.raises(NinyError, match="no weights of cifar10-nin-aug-only-init go by that name: name a file"):
+        get_weight("cifar10-nin-aug-only-init")
     assert list_weights() == {}
 
 

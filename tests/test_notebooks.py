@@ -334,7 +334,7 @@ def test_a_kernel_that_dies_at_its_start_is_started_again_and_told_of_in_a_line(
         execute(source, project / "b.ipynb", {})
         assert read(project / "b.ipynb").cells[-1].outputs[0].text == "1\n"
         return
-    with pytest.raises(NinyError, match=r"the kernel could not be started \(Kernel died") as error:
+    with pytest.raises(NinyError, match=r"^b: the kernel dies before it begins") as error:
         execute(source, project / "b.ipynb", {})
     assert "\n" not in str(error.value)
     assert not (project / "b.ipynb").exists()

@@ -188,11 +188,14 @@ def test_heads_are_compared_with_the_reference_by_their_own_maps(root: Path) -> 
     plant_network(root, {"claim1_rate.raw": around(0.8), "equivariance.raw": around(0.865)}, "cifar10-nin-nodropout")
     fc = {"claim1_rate.raw": around(0.1), "claim1_rate.contribution": around(0.5)}
     plant_network(root, fc, "cifar10-nin-fc")
+    for null in ("svhn-nin", "cifar10-nin-permuted", "cifar10-nin-aug-only-init"):
+        plant_network(root, {"claim1_rate.raw": around(0.9)}, null)
     table = heads_table(load_study(PARAMS, "full", root)).set_index("Network")
     assert set(table.index) == {"cifar10-nin-nodropout", "cifar10-nin-fc"}
     assert table.loc["cifar10-nin-nodropout", "Above"] == "largest in the true map 0.800 (0.600)"
     assert table.loc["cifar10-nin-nodropout", "Not told apart"] == "moves with the image (r) 0.865 (0.860)"
     assert table.loc["cifar10-nin-fc", "Below"] == "largest in the true map 0.500 (0.600)"
+    assert table.loc["cifar10-nin-fc", "Not measured"] == "2 of 3 scores"
     assert heads_table(load_study(PARAMS, "trial", root)).empty
     assert {whole_label(question) for question in QUESTIONS if question.label.startswith("…")} == {
         "largest in the true map on images it gets wrong",

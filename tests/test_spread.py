@@ -1,6 +1,5 @@
 """Where runs differ: spreads by source follow from the records, and no sentence says more than the intervals do."""
 
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +8,7 @@ from planted import plant, plant_scores, project, study_params
 
 from niny.config import SOURCES
 from niny.report.article import chance
-from niny.report.spread import families, spread_findings, spread_table
+from niny.report.spread import RATIO, families, spread_findings, spread_table
 from niny.report.study import Study, load_study
 
 PARAMS = study_params()
@@ -40,38 +39,53 @@ def test_each_source_has_an_experiment_that_differs_from_the_whole_in_that_alone
     assert [experiment.varies for experiment in family.parts] == [(source,) for source in SOURCES]
 
 
-def test_standard_deviations_intervals_and_shares_are_those_of_the_runs(root: Path) -> None:
+def test_standard_deviations_intervals_and_ratios_are_those_of_the_runs(root: Path) -> None:
     table = rows(planted(root, {WHOLE: WIDE, f"{WHOLE}-only-init": NARROW, f"{WHOLE}-only-masks": WIDE}))
     whole, init = table.loc[("test error, %", "everything")], table.loc[("test error, %", "initial weights")]
-    assert (whole["Mean"], whole["n"], whole["Standard deviation"]) == ("14.00", "5", "3.16")
+    assert (whole["Experiment"], whole["Mean"], whole["n"], whole["Standard deviation"]) == (
+        WHOLE,
+        "14.00",
+        "5",
+        "3.16",
+    )
     assert whole["95 % interval"] == "1.89 to 9.09"  # 3.162 times 0.599 and 2.874, chi-square with 4 degrees
-    assert whole["Share of the variance"] == "–"
-    assert init["Share of the variance"] == "0 %"
-    assert table.loc[("test error, %", "dropout masks"), "Share of the variance"] == "100 %"
+    assert whole[RATIO] == "–"
+    assert init[RATIO] == "0.003 (0.00026 to 0.024)"  # 0.05 squared, over and times 9.605
+    assert table.loc[("test error, %", "dropout masks"), RATIO] == "1.00 (0.104 to 9.60)"
 
 
 def test_what_was_not_run_or_once_looks_so(root: Path) -> None:
     table = rows(planted(root, {WHOLE: WIDE, f"{WHOLE}-only-init": [14.0]}))
     assert table.loc[("test error, %", "initial weights"), "Standard deviation"] == "one run"
     assert table.loc[("test error, %", "order of images"), "Standard deviation"] == "not run"
+    assert spread_findings(load_study(PARAMS, "short", root)) == []
+
+
+def test_nothing_is_found_without_runs(root: Path) -> None:
     assert spread_findings(planted(root, {})) == []
+    assert spread_findings(planted(root, {WHOLE: WIDE})) == []
 
 
-def test_a_sentence_says_less_only_where_the_intervals_are_apart(root: Path) -> None:
-    study = planted(root, {WHOLE: WIDE, f"{WHOLE}-only-init": NARROW, f"{WHOLE}-only-order": WIDE})
-    (said,) = spread_findings(study)
-    assert re.search(r"initial weights alone spread its test errors less", said)
-    assert re.search(r"order of images alone cannot be told apart", said)
-    assert "dropout masks" not in said
+def test_a_sentence_says_less_or_more_only_where_the_test_does(root: Path) -> None:
+    less = planted(root, {WHOLE: WIDE, f"{WHOLE}-only-init": NARROW, f"{WHOLE}-only-order": WIDE})
+    assert spread_findings(less) == [
+        f"`{WHOLE}`, 5 runs: its test errors spread by initial weights less than all sources together; order of images "
+        "alone cannot be told apart from all sources together, which would take a variance 10 times as large or small."
+    ]
+
+
+def test_a_source_that_spreads_more_is_said_to(root: Path) -> None:
+    (said,) = spread_findings(planted(root, {WHOLE: NARROW, f"{WHOLE}-only-masks": WIDE}))
+    assert said == f"`{WHOLE}`, 5 runs: its test errors spread by dropout masks more than all sources together."
 
 
 def test_map_scores_spread_as_their_seeds_do(root: Path) -> None:
     study = planted(root, {WHOLE: WIDE})
+    assert {*spread_table(study)["Of"]} == {"test error, %"}
     plant_scores(root, PARAMS.run("seeds", WHOLE), {"claim1_rate.raw": (0.8, 0.78, 0.82)}, seeds=5)
-    table = rows(load_study(PARAMS, "seeds", root))
-    assert table.loc[("claim1_rate.raw", "everything"), "Standard deviation"] == "0"
-    assert table.loc[("claim1_rate.raw", "dropout masks"), "n"] == "0"
-    assert "claim1_rate.raw" not in set(spread_table(study)["Of"])
+    table, of = rows(load_study(PARAMS, "seeds", root)), "largest in the true map\nclaim1_rate.raw"
+    assert table.loc[(of, "everything"), "Standard deviation"] == "0"
+    assert table.loc[(of, "dropout masks"), "n"] == "0"
 
 
 def test_scales_that_vary_nothing_alone_have_no_such_section(root: Path) -> None:

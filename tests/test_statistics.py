@@ -13,6 +13,8 @@ from niny.evaluation.statistics import (
     paired,
     spread_ratio,
     summarise,
+    telling_ratio,
+    variance_ratio,
     wilson,
 )
 
@@ -62,10 +64,22 @@ def test_a_value_that_is_not_finite_is_refused() -> None:
 def test_interval_of_a_standard_deviation_is_that_of_the_tables_and_holds_the_true_one_in_95_of_100_studies() -> None:
     # 2.5 and 97.5 % quantiles of chi-square with 9 degrees of freedom, from tables: 2.700 and 19.023
     assert deviation_interval(10, 2.0) == pytest.approx((2 * (9 / 19.023) ** 0.5, 2 * (9 / 2.700) ** 0.5), rel=1e-3)
-    assert deviation_interval(1, 0.0) is None
     spreads = np.random.default_rng(2).normal(10.4, 0.2, (2000, 5)).std(axis=1, ddof=1)
-    bounds = [deviation_interval(5, sd) or (0.0, 0.0) for sd in spreads.tolist()]
+    bounds = [deviation_interval(5, sd) for sd in spreads.tolist()]
     assert np.mean([low <= 0.2 <= high for low, high in bounds]) == pytest.approx(0.95, abs=0.015)
+
+
+def test_variances_are_compared_by_the_f_of_the_tables_and_equal_ones_told_apart_in_5_of_100_studies() -> None:
+    # 97.5 % quantile of F with 4 and 4 degrees of freedom, from tables: 9.605
+    twice, once = summarise([10.0, 12.0, 14.0, 16.0, 18.0]), summarise([10.0, 11.0, 12.0, 13.0, 14.0])
+    found = variance_ratio(twice, once)
+    assert found is not None
+    assert (found.value, found.interval) == (pytest.approx(4), pytest.approx((4 / 9.605, 4 * 9.605), rel=1e-3))
+    assert telling_ratio(5, 5) == pytest.approx(9.605, rel=1e-4)
+    assert variance_ratio(twice, summarise([10.0])) is None
+    draws = [summarise(row) for row in np.random.default_rng(4).normal(10.4, 0.2, (4000, 5)).tolist()]
+    ratios = [variance_ratio(a, b) for a, b in zip(draws[::2], draws[1::2], strict=True)]
+    assert np.mean([ratio.p < 0.05 for ratio in ratios if ratio]) == pytest.approx(0.05, abs=0.015)
 
 
 def test_wilson_gives_the_published_example_and_the_known_half_width() -> None:

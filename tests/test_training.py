@@ -114,6 +114,8 @@ def test_what_does_not_vary_has_the_seeds_of_run_0() -> None:
     first, third = Seeds(1, 0), Seeds(1, 3, varies=("order", "masks"))
     assert [third.of(p, 2) == first.of(p, 2) for p in SOURCES] == [True, False, False, True]
     assert third.of("order", 2) == Seeds(1, 3).of("order", 2)
+    again = replace(third, attempt=1)  # after a collapse, what does not vary stays as it was
+    assert [again.of(p) == third.of(p) for p in SOURCES] == [True, False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,7 @@ def test_runs_differ_by_what_varies_alone(run: Run, project: Path, varies: Any, 
     alone = replace(run, experiment=replace(run.experiment, varies=(varies,)))  # the network sees images as they are
     first, second = train_experiment(alone, project, seeds=(0, 1), compute=EXACT, say=silent)
     assert (losses(first) == losses(second)) is same
+    assert json.loads((second / "environment.json").read_text())["seeds"]["varies"] == [varies]
 
 
 def test_a_run_learns_and_leaves_a_whole_record(run: Run, project: Path) -> None:

@@ -54,6 +54,8 @@ LARGEST = 1_000_000
 FILE_NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,79}")
 Source = Literal["init", "order", "masks", "augmentation"]  # of chance in a run, each with random numbers of its own
 SOURCES: tuple[Source, ...] = typing.get_args(Source)
+Loss = Literal["cross_entropy", "binary_cross_entropy"]
+Preprocessing = Literal["gcn_zca", "gcn_lcn", "mean", "mean_255", "unit"]  # niny.data.preprocess says what they are
 FRACTIONS = frozenset({"dropout", "label_smoothing", "momentum"})
 
 
@@ -65,7 +67,7 @@ class DataSpec:
     classes: int
     channels: int
     size: int  # pixels a side
-    preprocessing: Literal["gcn_zca", "gcn_lcn", "mean"]
+    preprocessing: Preprocessing
     gcn_scale: float = 55.0
     zca_bias: float = 0.1
 
@@ -88,7 +90,7 @@ class Recipe:
     order: Literal["file", "shuffled"] = "shuffled"
     inverted_dropout: bool = True
     label_smoothing: float = 0.0
-    loss: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
+    loss: Loss = "cross_entropy"  # not for params.yaml: it is the experiment's, whatever recipe trains it
 
     @property
     def epochs(self) -> int:
@@ -111,8 +113,14 @@ class Experiment:
     final_relu: bool = True
     batch_norm: bool = False
     augment: bool = False
+    loss: Loss = "cross_entropy"
     labels: Literal["true", "permuted"] = "true"  # of the training images; permuted, they say nothing of the image
     varies: tuple[Source, ...] = SOURCES  # from run to run; the others are as in run 0
+    preprocessing: Preprocessing | None = None  # tried in place of the data set's, on held-out images alone
+
+    def __post_init__(self) -> None:
+        """Whatever order `varies` is written in, it says the same."""
+        object.__setattr__(self, "varies", tuple(source for source in SOURCES if source in self.varies))
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,7 @@ class Run:
         settings = dataclasses.asdict(self)
         for field in ("title", "seeds", "evidence", "keep_records", "grids"):
             settings["scale"].pop(field)
-        for field in ("title", "scales"):
+        for field in ("title", "scales", "loss", "preprocessing"):  # two stand among the recipe's and the data's
             settings["experiment"].pop(field, None)
         for field, usual in (("labels", "true"), ("varies", SOURCES)):  # later settings: records made before them
             if settings["experiment"][field] == usual:  # keep their identity
@@ -187,13 +195,12 @@ class Params:
                 f"experiment {experiment} is not run at scale {scale}: add {scale!r} to its scales in {PARAMS}, "
                 f"or take one of {', '.join(what.scales)}"
             )
-        own = pick(self.recipes, what.recipe, "recipe")
-        # a scale may train otherwise, but asks the network the same question
-        recipe = replace(pick(self.recipes, at.recipe, "recipe"), loss=own.loss) if at.recipe else own
+        recipe = replace(pick(self.recipes, at.recipe or what.recipe, "recipe"), loss=what.loss)
         if at.phases is not None:
             epochs = sum(epochs for epochs, _ in at.phases)
             recipe = replace(recipe, phases=at.phases if recipe.schedule == "steps" else ((epochs, 1.0),))
         data = pick(self.datasets, at.dataset or what.dataset, "data set")
+        data = replace(data, preprocessing=what.preprocessing or data.preprocessing)
         return Run(at, what, data, recipe, self.root_seed)
 
 
@@ -256,7 +263,7 @@ def parse_params(raw: Any, where: str) -> Params:
     params = Params(
         root_seed,
         _entries(DataSpec, raw["datasets"], f"{where}: datasets"),
-        _entries(Recipe, raw["recipes"], f"{where}: recipes"),
+        _entries(Recipe, raw["recipes"], f"{where}: recipes", loss="cross_entropy"),
         _entries(Experiment, raw["experiments"], f"{where}: experiments"),
         _entries(Scale, raw["scales"], f"{where}: scales"),
     )
@@ -279,8 +286,10 @@ def _check_references(params: Params, where: str) -> None:
             if scale not in params.scales:
                 raise NinyError(f"{at}.scales: unknown scale {scale!r}")
             try:
-                _check_recipe(params.run(scale, experiment.name).recipe, "recipe")
-                _check_varies(params.run(scale, experiment.name))
+                run = params.run(scale, experiment.name)
+                _check_recipe(run.recipe, "recipe")
+                _check_varies(run)
+                _check_trial(run)
             except NinyError as error:
                 raise NinyError(f"{at} at scale {scale}: {error}") from None
 
@@ -294,24 +303,30 @@ def _check_recipe(recipe: Recipe, where: str) -> None:
 
 def _check_varies(run: Run) -> None:
     """What an experiment says to vary alone must be left to chance in it, else its runs would be copies."""
-    chance = {"order": run.recipe.order == "shuffled", "masks": has_masks(run), "augmentation": run.experiment.augment}
+    masks = run.experiment.dropout > 0 or run.experiment.head == "fc_dropout" or run.experiment.net == "maxout"
+    chance = {"order": run.recipe.order == "shuffled", "masks": masks, "augmentation": run.experiment.augment}
     fixed = [source for source in run.experiment.varies if not chance.get(source, True)]
     if fixed and run.experiment.varies != SOURCES:
         raise NinyError(f"varies: {fixed[0]} is not left to chance in this experiment")
 
 
-def has_masks(run: Run) -> bool:
-    return run.experiment.dropout > 0 or run.experiment.head == "fc_dropout"
+def _check_trial(run: Run) -> None:
+    """What is predicted with a network is preprocessed as its data set is: another way is a trial, and stays one."""
+    if run.experiment.preprocessing and not run.scale.holdout:
+        raise NinyError(
+            f"preprocessing: another than the data set's is tried on held-out images alone; "
+            f"set what was chosen at datasets.{run.data.name}"
+        )
 
 
-def _entries(kind: type[T], raw: Any, where: str) -> dict[str, T]:
+def _entries(kind: type[T], raw: Any, where: str, **given: Any) -> dict[str, T]:
     _expect_mapping(raw, where)
     for name in raw:
         if not FILE_NAME.fullmatch(name):
             raise NinyError(
                 f"{where}: {name!r:.60} names folders too: expected no slash, control character or first dot"
             )
-    return {name: read(kind, entry, f"{where}.{name}", name=name) for name, entry in raw.items()}
+    return {name: read(kind, entry, f"{where}.{name}", name=name, **given) for name, entry in raw.items()}
 
 
 def read(kind: type[T], raw: Any, where: str, **given: Any) -> T:

@@ -303,7 +303,7 @@ def execute(source: Path, target: Path, parameters: Mapping[str, object]) -> Non
         print(f"{target.stem}: running", file=sys.stderr, flush=True)
         live = scratch / "live.ipynb"
         try:
-            _started(clean(read(source)), live, values)
+            _started(target.stem, clean(read(source)), live, values)
         except (PapermillExecutionError, DeadKernelError) as error:
             write_text(failed, _text(_record(read(live))))
             raise _explained(error, target.stem, failed) from error
@@ -322,16 +322,16 @@ def _alone(target: Path) -> AbstractContextManager[Path]:
     return scratch_folder(project_root() / ".niny" / "notebooks" / f"{target.stem}-{name}", busy)
 
 
-def _started(notebook: NotebookNode, live: Path, parameters: Mapping[str, object]) -> None:
+def _started(name: str, notebook: NotebookNode, live: Path, parameters: Mapping[str, object]) -> None:
     """Run it, and try again where the kernel died before it began. Raises NinyError where it never begins."""
     for _ in range(STARTS):
         try:
             return _run(notebook, live, parameters)
-        except DeadKernelError:
-            raise  # in the middle of a cell
         except RuntimeError as error:
-            reason = str(error)
-    raise NinyError(f"the kernel could not be started ({reason}): does `{sys.executable} -m niny.kernel` start?")
+            if not str(error).startswith("Kernel died before"):
+                raise
+            print(f"{name}: the kernel died before it began", file=sys.stderr, flush=True)
+    raise NinyError(f"{name}: the kernel dies before it begins: does `{sys.executable} -m niny.kernel` start?")
 
 
 def _run(notebook: NotebookNode, live: Path, parameters: Mapping[str, object]) -> None:

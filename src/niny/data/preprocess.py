@@ -7,7 +7,8 @@ ZCA takes the training mean away and multiplies by V diag(1/sqrt(eig)) V' of C =
 SVHN ("local contrast normalization"): GCN, then LeCun's divisive normalisation with a 7x7 Gaussian of sigma 2, every
 channel by itself. The paper gives no constants; window, sigma, threshold 1e-4 and zero padding are those of the maxout
 scripts of December 2013. GCN here is the norm form too: the second step cancels the scale of the first.
-MNIST: the paper says nothing; x/255 less the mean training image, as the authors' data provider subtracts the mean.
+MNIST: the paper says nothing; x/255 less the mean training image, as the authors' data provider subtracts the mean
+("mean"). What else it may have been: x itself less that mean ("mean_255"), and x/255 ("unit"), as the maxout paper's.
 """
 
 import hashlib
@@ -30,8 +31,10 @@ from niny.data.sets import Dataset, Images
 from niny.errors import NinyError
 from niny.files import replacing
 
+DIVISORS = {"mean": 255.0, "mean_255": 1.0, "unit": 255.0}  # of pixel values, where contrast is left as it is
 CHUNK = 5000  # images at a time: bounds the memory, not the result
 MIN_DIVISOR = 1e-8
+UNFITTED = ("gcn_lcn", "unit")  # learn nothing from the training images
 LCN_WINDOW, LCN_SIGMA, LCN_THRESHOLD = 7, 2.0, 1e-4
 FORMAT = 1  # of the cache: raise it when the same settings come to mean something else
 
@@ -49,6 +52,12 @@ def gcn(images: Tensor, scale: float) -> Tensor:
     rows = rows - rows.mean(1, keepdim=True)
     divisor: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True) / scale
     return (rows / divisor.masked_fill(divisor < MIN_DIVISOR, 1.0)).view(images.shape)
+
+
+def contrast(images: Tensor, spec: DataSpec) -> Tensor:
+    """The first step, [N,C,H,W] of any type -> float32: values divided, or each image's contrast normalised."""
+    divisor = DIVISORS.get(spec.preprocessing)
+    return gcn(images, spec.gcn_scale) if divisor is None else images.float() / divisor
 
 
 def lcn(images: Tensor) -> Tensor:
@@ -89,10 +98,10 @@ class Preprocessor:
     def fit(cls, images: Images, spec: DataSpec) -> "Preprocessor":
         """Learn from training images, uint8 [N,C,H,W]. ZCA on 50,000 CIFAR images takes some seconds and 150 MB."""
         unfitted = cls(spec, tuple(images.shape[1:]))
-        if spec.preprocessing == "gcn_lcn":
+        if spec.preprocessing in UNFITTED:
             return unfitted
         mean = _mean(unfitted._contrast(images))
-        if spec.preprocessing == "mean":
+        if spec.preprocessing in DIVISORS:
             return cls(spec, unfitted.shape, mean)
         whitening, eigenvalues = _whitening(unfitted._contrast(images), mean, spec.zca_bias)
         return cls(spec, unfitted.shape, mean, whitening, eigenvalues)
@@ -112,11 +121,11 @@ class Preprocessor:
         """The step that looks at one image at a time, chunk by chunk."""
         for start in range(0, len(images), CHUNK):
             chunk = torch.from_numpy(images[start : start + CHUNK].astype(np.float32))
-            yield chunk / 255 if self.spec.preprocessing == "mean" else gcn(chunk, self.spec.gcn_scale)
+            yield contrast(chunk, self.spec)
 
     def _finish(self, chunk: Tensor) -> Tensor:
         if self.mean is None:
-            return lcn(chunk)
+            return chunk if self.spec.preprocessing in DIVISORS else lcn(chunk)
         rows = chunk.flatten(1).numpy() - self.mean
         return torch.from_numpy(rows if self.whitening is None else rows @ self.whitening).view(chunk.shape)
 
@@ -149,7 +158,7 @@ def fitted(dataset: Dataset, spec: DataSpec, root: Path) -> Preprocessor:
     The digest is of the images and of every setting that matters, so that a file can never be taken for another's;
     a damaged one is fitted again. Raises NinyError where the file cannot be written.
     """
-    if spec.preprocessing == "gcn_lcn":
+    if spec.preprocessing in UNFITTED:
         return Preprocessor.fit(dataset.train.images, spec)
     path = root / dataset.name / f"preprocessing-{_digest(dataset.train.images, spec)}.npz"
     try:

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from niny.config import DataSpec, home, load_params, pick
-from niny.data.preprocess import Matrix, Preprocessor, fitted, gcn, lcn
+from niny.data.preprocess import DIVISORS, UNFITTED, Matrix, Preprocessor, contrast, fitted, gcn, lcn
 from niny.data.sets import load
 from niny.errors import NinyError
 from niny.files import replacing
@@ -104,10 +104,12 @@ class Transform:
         if tuple(pixels.shape[1:]) == self.fit.shape:
             return self.fit.apply(pixels.numpy())
         spec = self.fit.spec
-        if spec.preprocessing == "mean":
+        if spec.preprocessing == "unit":
+            return contrast(pixels, spec)
+        if spec.preprocessing in DIVISORS:
             raise NinyError(f"{spec.name} is centred by a mean image of {spec.size} pixels: it has no other size")
-        contrast = gcn(pixels, spec.gcn_scale * math.sqrt(pixels[0].numel() / math.prod(self.fit.shape)))
-        return lcn(contrast) if spec.preprocessing == "gcn_lcn" else slide(self.fit, contrast)
+        normal = gcn(pixels, spec.gcn_scale * math.sqrt(pixels[0].numel() / math.prod(self.fit.shape)))
+        return lcn(normal) if spec.preprocessing == "gcn_lcn" else slide(self.fit, normal)
 
 
 def slide(fit: Preprocessor, images: Tensor) -> Tensor:
@@ -167,7 +169,7 @@ def transform_for(dataset: str) -> Transform:
     """
     root = home()
     spec = pick(load_params(root).datasets, dataset, "data set")
-    if spec.preprocessing == "gcn_lcn":
+    if spec.preprocessing in UNFITTED:
         return Transform(Preprocessor(spec, (spec.channels, spec.size, spec.size)))
     kept = KEPT / f"{dataset}.npz"
     return Transform(

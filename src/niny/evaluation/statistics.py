@@ -47,15 +47,37 @@ def summarise(values: Sequence[float], level: float = LEVEL) -> Summary:
     return Summary(n, mean, sd, _around(mean, t * sd / sqrt(n)), _around(mean, t * sd * sqrt(1 + 1 / n)))
 
 
-def deviation_interval(n: int, sd: float, level: float = LEVEL) -> Interval | None:
-    """Interval of a standard deviation from n values that are normally distributed; None below two values.
+def deviation_interval(n: int, sd: float, level: float = LEVEL) -> Interval:
+    """Interval of a standard deviation from n > 1 values that are normally distributed.
 
     (n - 1) s^2 / sigma^2 follows chi-square with n - 1 degrees of freedom.
     """
-    if n < 2:
-        return None
     low, high = stats.chi2.interval(level, n - 1)
     return sd * sqrt((n - 1) / high), sd * sqrt((n - 1) / low)
+
+
+@dataclass(frozen=True)
+class VarianceRatio:
+    """Variance of A over that of B, its interval, and the two-sided p value of the F test that it is 1."""
+
+    value: float
+    interval: Interval
+    p: float
+
+
+def variance_ratio(a: Summary, b: Summary, level: float = LEVEL) -> VarianceRatio | None:
+    """Compare two spreads of values that are normally distributed; None where either has none or B's is 0."""
+    if not a.sd or not b.sd:
+        return None
+    value, known = (a.sd / b.sd) ** 2, stats.f(a.n - 1, b.n - 1)
+    low, high = known.interval(level)
+    p = 2 * min(known.cdf(value), known.sf(value))
+    return VarianceRatio(value, (value / float(high), value / float(low)), float(p))
+
+
+def telling_ratio(a: int, b: int, level: float = LEVEL) -> float:
+    """How many times larger the variance of `a` values must be than that of `b` to be told apart from it."""
+    return float(stats.f(a - 1, b - 1).interval(level)[1])
 
 
 def _around(middle: float, half: float) -> Interval:

@@ -46,6 +46,8 @@ LARGER = {
     "middle of the window of the trained size around it (mirrored at the edges), and the maps grow with the image",
     "gcn_lcn": "with a size, the whole image is read, normalised as in training, and the maps grow with the image",
     "mean": "none: the mean image has one size",
+    "mean_255": "none: the mean image has one size",
+    "unit": "with a size, the whole image is read, and the maps grow with it",
 }
 
 
@@ -150,6 +152,8 @@ def _preprocessing(transform: Transform | ImageNetTransform) -> list[str]:
         "gcn_zca": [contrast, f"{whitening}, its matrix rounded to {STEP:g}"],
         "gcn_lcn": [contrast, "LeCun's local contrast normalisation in windows of 7 x 7, each channel by itself"],
         "mean": ["values 0..1 less the mean training image (light strokes on a dark ground)"],
+        "mean_255": ["values 0..255 less the mean training image (light strokes on a dark ground)"],
+        "unit": ["values 0..1"],
     }
     return [first, *steps[spec.preprocessing]]
 

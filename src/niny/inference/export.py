@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from niny.data.preprocess import gcn, lcn
+from niny.data.preprocess import DIVISORS, contrast, lcn
 from niny.data.transforms import IMAGENET_MEAN, ImageNetTransform, Transform
 from niny.errors import NinyError
 from niny.files import replacing, write_text
@@ -69,9 +69,9 @@ class Normalise(nn.Module):
             centred = pixels.float() - torch.tensor(IMAGENET_MEAN)[:, None, None]
             return centred.flip(1) if self.transform.blue_first else centred
         spec = self.transform.fit.spec
-        x = pixels.float() / 255 if spec.preprocessing == "mean" else gcn(pixels, spec.gcn_scale)
+        x = contrast(pixels, spec)
         if self.mean is None:
-            return lcn(x)
+            return x if spec.preprocessing in DIVISORS else lcn(x)
         rows = x.flatten(1) - self.mean
         return (rows if self.whitening is None else rows @ self.whitening).view(pixels.shape)
 
@@ -213,8 +213,11 @@ def run_exported(path: Path, model: Model, x: Tensor) -> tuple[Tensor, ...]:
     with path.open("rb") as file, torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given buffer is not writable")  # torch 2.11 of its own reader
         program = torch.export.load(file)
-        # torch 2.11 guards sides against being odd where the example's was even, though it computes both rightly
-        return tuple(program.module(check_guards=False)(x))
+        try:
+            return tuple(program.module()(x))
+        except AssertionError:
+            # torch 2.11 guards sides against being odd where the example's was even, though it computes both rightly
+            return tuple(program.module(check_guards=False)(x))
 
 
 def write_safetensors(model: Model, path: Path, pixels: bool) -> None:

@@ -89,8 +89,11 @@ def _weights_enum(net: str, names: tuple[str, ...]) -> type[WeightsEnum]:
 
 def scales_by_rank(params: Params) -> list[Scale]:
     """Scales whose weights a bare name may mean, best first: whole networks on their own data, nothing held out."""
-    whole = [s for s in params.scales.values() if s.width == 1.0 and s.dataset is None and not s.holdout]
-    return sorted(whole, key=lambda scale: not scale.evidence)
+    return sorted(filter(goes_by_name, params.scales.values()), key=lambda scale: not scale.evidence)
+
+
+def goes_by_name(scale: Scale) -> bool:
+    return scale.width == 1.0 and scale.dataset is None and not scale.holdout
 
 
 def list_weights() -> dict[str, Weights]:
@@ -116,7 +119,10 @@ def get_weight(name: str) -> Weights:
     pick(params.experiments, name, "name of weights")
     if name in (kept := list_weights()):
         return kept[name]
-    scale = next(s.name for s in reversed(scales_by_rank(params)) if s.name in params.experiments[name].scales)
+    wide = [s.name for s in reversed(scales_by_rank(params)) if s.name in params.experiments[name].scales]
+    if not wide:
+        raise NinyError(f"no weights of {name} go by that name: name a file (niny.load({name!r}, weights=FILE))")
+    scale = wide[0]
     train = f"niny train {name} --scale {scale}, then niny weights write --scale {scale}"
     raise NinyError(f"no weights of {name} are kept here: {train}; or name a file (niny.load({name!r}, weights=FILE))")
 

@@ -263,7 +263,7 @@ def left_open(study: Study) -> Section:
         "What the paper does not print, what was chosen at the paper's scale and after whom, and, where an experiment "
         "differs from `cifar10-nin` in that alone, what choosing otherwise does to the test error."
     )
-    recipe = f" This scale trains with the recipe `{study.scale.recipe}` instead." if study.scale.recipe else ""
+    recipe = f" This scale trains with the recipe `{study.scale.recipe}`." if study.scale.recipe else ""
     frame = choices_table(study)
     chosen = frame["Chosen here"] + "\n" + frame["Source"]
     choices = table(
@@ -278,9 +278,9 @@ def chance(study: Study) -> tuple[Section, ...]:
         return ()
     words = (
         "Runs of one experiment differ by chance alone. Here one source of it at a time varies from run to run, while "
-        "the others stay as in the first run. The share is that of the variance when everything varies; shares need "
-        "not add up to 100 %, since sources act on one another and each standard deviation is itself uncertain (its "
-        "interval, by chi-square, takes the runs for normally distributed).",
+        "the others stay as one draw had them, that of the first run, which all have in common. Ratios of variances "
+        "need not add up to 1, since sources act on one another. Intervals (chi-square, F) take runs for normally "
+        "distributed; what is told apart is so by F tests, with Holm's correction for several sources.",
         *spread_findings(study),
     )
     names = [e.name for family in families(study) for e in family.members]

@@ -15,7 +15,7 @@ from niny.evaluation.results import RunRecord, read_runs, read_scores
 from niny.evaluation.rules import Score
 from niny.evaluation.statistics import wilson
 from niny.files import write_json, write_text
-from niny.models.registry import INDEX, LICENCE, sha256
+from niny.models.registry import INDEX, LICENCE, goes_by_name, sha256
 from niny.report.markdown import plain
 from niny.report.study import DATA_NAMES
 
@@ -24,6 +24,8 @@ PREPROCESSING = {
     "gcn_zca": "global contrast normalisation (norm {spec.gcn_scale:g}), then ZCA whitening (bias {spec.zca_bias:g})",
     "gcn_lcn": "global contrast normalisation (norm {spec.gcn_scale:g}), then local contrast normalisation",
     "mean": "values in 0..1 less the mean training image",
+    "mean_255": "values in 0..255 less the mean training image",
+    "unit": "values in 0..1",
 }
 
 
@@ -82,7 +84,7 @@ def card(run: Run, facts: dict[str, Any], scores: dict[str, Score]) -> str:
     parts = [
         f"# {plain(facts['experiment'])}: {plain(run.experiment.title)}",
         _status(run),
-        _use(facts),
+        _use(run, facts),
         _data(run.data),
         _recipe(run, facts),
         _error(facts),
@@ -99,10 +101,11 @@ def _status(run: Run) -> str:
     return f"**No reproduction of the paper:** scale {plain(run.scale.title)}."
 
 
-def _use(facts: dict[str, Any]) -> str:
+def _use(run: Run, facts: dict[str, Any]) -> str:
+    named = "" if goes_by_name(run.scale) else f', weights="{facts["file"]}"'
     return f"""## Use
 
-    model = niny.load("{facts["experiment"]}")
+    model = niny.load("{facts["experiment"]}"{named})
     model.predict("image.jpg")
 
 Meant for studying the network and its class maps, and for teaching. It tells {len(facts["categories"])} classes apart:

@@ -16,8 +16,8 @@ from niny.files import between, write_text
 from niny.paper import reported
 from niny.report.markdown import code, plain
 from niny.report.spread import spread_findings
-from niny.report.study import REFERENCE, Study, load_study, ours, scale_label
-from niny.report.tables import count, spread, verdict
+from niny.report.study import REFERENCE, Study, count, load_study, ours, scale_label
+from niny.report.tables import next_run, verdict
 from niny.report.words import NONE
 
 HEADER = ("experiment", "paper %", "ours %", "n", "95 % of one more run", "verdict")
@@ -63,9 +63,9 @@ def filled(text: str, parts: Mapping[str, str], name: str) -> str:
 
 
 def kept_studies(params: Params, root: Path) -> list[Study]:
-    """The studies whose records belong to the repository and that have any, evidence first."""
+    """The studies whose records belong to the repository and that have any, evidence first, then the widest."""
     scales = [s for s in params.scales.values() if s.keep_records and not s.holdout]
-    ordered = sorted(scales, key=lambda scale: not scale.evidence)
+    ordered = sorted(scales, key=lambda scale: (not scale.evidence, -scale.width))
     studies = [load_study(params, scale.name, root) for scale in ordered if (root / "results" / scale.name).is_dir()]
     return [study for study in studies if len(study.runs)]
 
@@ -178,7 +178,7 @@ def row(study: Study, experiment: str) -> tuple[str, str, str, str, str, str]:
         NONE if paper is None else f"{paper:.2f}",
         ours(study, experiment),
         count(study, experiment),
-        spread(study, experiment),
+        next_run(study, experiment),
         verdict(study, experiment),
     )
 

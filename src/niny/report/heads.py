@@ -2,30 +2,47 @@
 
 import pandas as pd
 
+from niny.config import SOURCES
 from niny.report.questions import QUESTIONS, Question, of_classes, relation
 from niny.report.scores import scored_networks
-from niny.report.study import REFERENCE, Study, ours
+from niny.report.study import REFERENCE, Study, count, ours
 from niny.report.words import NONE, number
 
+MISSING = "Not measured"
 WHERE = {"above": "Above", "not told apart from": "Not told apart", "below": "Below"}
 
 
 def heads_table(study: Study) -> pd.DataFrame:
     """A row for each scored network but the reference: the scores in which its maps lie above, with and below."""
     scored = scored_networks(study)
-    rows = [_row(study, name) for name in scored if name != REFERENCE] if REFERENCE in scored else []
-    return pd.DataFrame(rows, columns=["Network", "Test error %", *WHERE.values()])
+    rows = [_row(study, name) for name in scored if is_rival(study, name)] if REFERENCE in scored else []
+    return pd.DataFrame(rows, columns=["Network", "n", "Test error %", *WHERE.values(), MISSING])
+
+
+def is_rival(study: Study, network: str) -> bool:
+    """Does it learn the reference's data otherwise? Permuted labels are a null, and parts of chance no other way."""
+    here, there = study.run(network), study.run(REFERENCE)
+    whole = here.experiment.labels == "true" and here.experiment.varies == SOURCES
+    return whole and here.data == there.data and network != REFERENCE
 
 
 def _row(study: Study, network: str) -> dict[str, str]:
     found: dict[str, list[str]] = {where: [] for where in WHERE}
-    for question in (q for q in QUESTIONS if q.label):
+    asked = [q for q in QUESTIONS if q.label and q.score in study.result(REFERENCE).maps]
+    for question in asked:
         here = study.result(network).maps.get(of_classes(study, network, question.score))
-        there = study.result(REFERENCE).maps.get(question.score)
-        if here is not None and there is not None:
+        there = study.result(REFERENCE).maps[question.score]
+        if here is not None:
             found[relation(here, there)].append(f"{whole_label(question)} {number(here.value)} ({number(there.value)})")
+    missing = len(asked) - sum(map(len, found.values()))
     told = {column: "; ".join(found[where]) or NONE for where, column in WHERE.items()}
-    return {"Network": network, "Test error %": ours(study, network), **told}
+    return {
+        "Network": network,
+        "n": count(study, network),
+        "Test error %": ours(study, network),
+        **told,
+        MISSING: f"{missing} of {len(asked)} scores" if missing else NONE,
+    }
 
 
 def whole_label(question: Question) -> str:

@@ -11,10 +11,20 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from niny.config import SOURCES, Experiment
-from niny.evaluation.statistics import Interval, Summary, deviation_interval, summarise
-from niny.report.questions import QUESTIONS
+from niny.evaluation.statistics import (
+    LEVEL,
+    Summary,
+    deviation_interval,
+    holm,
+    summarise,
+    telling_ratio,
+    variance_ratio,
+)
+from niny.report.questions import QUESTIONS, of_classes
 from niny.report.study import Study
-from niny.report.words import NONE, listed, number, through
+from niny.report.words import NONE, listed, number, plural, through
+
+RATIO = "Variance, relative to everything"
 
 WORDS = {
     "init": "initial weights",
@@ -58,55 +68,56 @@ def spread_table(study: Study) -> pd.DataFrame:
         for quantity, values in _quantities(study, family)
         for experiment in family.members
     ]
-    columns = ["Of", "What varies", "n", "Mean", "Standard deviation", "95 % interval", "Share of the variance"]
+    columns = ["Of", "Experiment", "What varies", "n", "Mean", "Standard deviation", "95 % interval", RATIO]
     return pd.DataFrame(rows, columns=columns)
 
 
+def _quantities(study: Study, family: Family) -> Iterable[tuple[str, dict[str, Summary]]]:
+    """What is looked at, and how it spreads over the runs of each experiment."""
+    yield "test error, %", {e.name: study.errors(e.name) for e in family.members}
+    for question in (question for question in QUESTIONS if question.headline):
+        name = of_classes(study, family.whole.name, question.score)
+        scored = {e.name: study.result(e.name).maps.get(name) for e in family.members}
+        if any(scored.values()):
+            values = {e: summarise([*score.seeds.values()] if score else []) for e, score in scored.items()}
+            yield f"{question.label}\n{name}", values
+
+
+def _row(quantity: str, experiment: Experiment, here: Summary, whole: Summary) -> dict[str, str]:
+    row = {"Of": quantity, "Experiment": experiment.name, "What varies": told(experiment)}
+    row |= {"n": str(here.n), "Mean": number(here.mean)}
+    if here.sd is None:
+        words = "one run" if here.n else "not run"
+        return row | {"Standard deviation": words, "95 % interval": words, RATIO: NONE}
+    ratio = variance_ratio(here, whole) if experiment.varies != SOURCES else None
+    return row | {
+        "Standard deviation": number(here.sd),
+        "95 % interval": through(deviation_interval(here.n, here.sd)),
+        RATIO: f"{number(ratio.value)} ({through(ratio.interval)})" if ratio else NONE,
+    }
+
+
 def spread_findings(study: Study) -> list[str]:
-    """Which sources alone spread the test errors less than everything together, by their intervals."""
+    """For each family, which sources alone spread the test errors less, or more, than everything together."""
     return [said for family in families(study) if (said := _finding(study, family))]
 
 
 def _finding(study: Study, family: Family) -> str:
-    intervals = {e: found for e in family.members if (found := _interval(study.errors(e.name)))}
-    whole = intervals.pop(family.whole, None)
-    if whole is None or not intervals:
-        return ""
-    less = [told(e) for e, interval in intervals.items() if interval[1] < whole[0]]
-    alike = [told(e) for e in intervals if told(e) not in less]
-    parts = [f"{listed(less)} alone spread its test errors less than everything together"] if less else []
-    parts += [f"{listed(alike)} alone cannot be told apart from everything together"] if alike else []
-    return f"Of `{family.whole.name}`, by 95 % intervals of standard deviations, {'; '.join(parts)}."
-
-
-def _interval(errors: Summary) -> Interval | None:
-    return None if errors.sd is None else deviation_interval(errors.n, errors.sd)
-
-
-def _quantities(study: Study, family: Family) -> Iterable[tuple[str, dict[str, list[float]]]]:
-    """What is looked at, and its values over the runs of each experiment."""
-    results = {e.name: study.result(e.name) for e in family.members}
-    yield "test error, %", {name: [*result.test_errors.values()] for name, result in results.items()}
-    for question in (question for question in QUESTIONS if question.headline):
-        scored = {name: result.maps.get(question.score) for name, result in results.items()}
-        if any(scored.values()):
-            yield question.score, {name: [*score.seeds.values()] if score else [] for name, score in scored.items()}
-
-
-def _row(quantity: str, experiment: Experiment, values: list[float], whole: list[float]) -> dict[str, str]:
-    here, all_of_it = summarise(values), summarise(whole)
-    row = {"Of": quantity, "What varies": told(experiment), "n": str(here.n), "Mean": number(here.mean)}
-    if here.sd is None:
-        words = "one run" if here.n else "not run"
-        return row | {"Standard deviation": words, "95 % interval": words, "Share of the variance": NONE}
-    interval, share = _interval(here), NONE
-    if all_of_it.sd and experiment.varies != SOURCES:
-        share = f"{100 * (here.sd / all_of_it.sd) ** 2:.0f} %"
-    return row | {
-        "Standard deviation": number(here.sd),
-        "95 % interval": through(interval) if interval else NONE,
-        "Share of the variance": share,
-    }
+    whole = study.errors(family.whole.name)
+    found = {e: ratio for e in family.parts if (ratio := variance_ratio(study.errors(e.name), whole))}
+    sure = [p <= 1 - LEVEL for p in holm([ratio.p for ratio in found.values()])]
+    groups: dict[str, list[str]] = {"less than": [], "more than": [], "": []}
+    for (experiment, ratio), known in zip(found.items(), sure, strict=True):
+        groups[("less than" if ratio.value < 1 else "more than") if known else ""].append(told(experiment))
+    told_apart = [f"{listed(names)} {where} all sources together" for where, names in groups.items() if where and names]
+    parts = [f"its test errors spread by {'; by '.join(told_apart)}"] if told_apart else []
+    if groups[""]:
+        least = min(telling_ratio(study.errors(e.name).n, whole.n) for e in found)
+        parts.append(
+            f"{listed(groups[''])} alone cannot be told apart from all sources together, "
+            f"which would take a variance {least:.0f} times as large or small"
+        )
+    return f"`{family.whole.name}`, {plural(whole.n, 'run')}: {'; '.join(parts)}." if parts else ""
 
 
 def told(experiment: Experiment) -> str:

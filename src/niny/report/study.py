@@ -97,6 +97,12 @@ def ours(study: Study, experiment: str | None) -> str:
     return f"{summary.mean:.2f}" if summary.sd is None else f"{summary.mean:.2f} ± {summary.sd:.2f}"
 
 
+def count(study: Study, experiment: str | None) -> str:
+    """How many runs a number is made of, and how many collapsed beside them."""
+    n, collapsed = study.errors(experiment).n, study.collapsed(experiment)
+    return f"{n} (+{collapsed} collapsed)" if collapsed else str(n)
+
+
 def scale_label(scale: Scale) -> str:
     """What every banner, caption and figure says of the scale."""
     name = f"{scale.name.capitalize()} scale"

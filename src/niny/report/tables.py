@@ -21,7 +21,7 @@ from niny.report.heads import heads_table
 from niny.report.questions import lacks_permuted, nulls_told, questions_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.spread import families, spread_table
-from niny.report.study import REFERENCE, Study, load_study, ours
+from niny.report.study import REFERENCE, Study, count, load_study, ours
 from niny.report.words import NONE, between, distinct, duration, listed, number, printed, through
 
 PREFIXES = {15: "P", 12: "T", 9: "G", 0: ""}
@@ -75,19 +75,13 @@ def _paper_row(study: Study, row: Row) -> dict[str, str]:
         "Paper %": f"{row.error:.2f}",
         "Ours %": ours(study, row.experiment),
         "n": count(study, row.experiment) if row.experiment else NONE,
-        "95 % interval": spread(study, row.experiment) if row.experiment else NONE,
+        "95 % interval": next_run(study, row.experiment) if row.experiment else NONE,
         "Verdict": verdict(study, row.experiment),
         "Runs": folder_of(study, row.experiment),
     }
 
 
-def count(study: Study, experiment: str | None) -> str:
-    """How many runs a number is made of, and how many collapsed beside them."""
-    n, collapsed = study.errors(experiment).n, study.collapsed(experiment)
-    return f"{n} (+{collapsed} collapsed)" if collapsed else str(n)
-
-
-def spread(study: Study, experiment: str) -> str:
+def next_run(study: Study, experiment: str) -> str:
     """The prediction interval, or the words for one run and for none."""
     summary = study.errors(experiment)
     if summary.prediction is not None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from niny.config import Params, Run, pick
+from niny.config import DataSpec, Params, Run, pick
 from niny.errors import BusyError, NinyError
 from niny.training import record
 from niny.training.device import Compute
@@ -108,7 +108,7 @@ class Worker:
     say: Say
     say_busy: Say
     until: float  # time.monotonic()
-    prepared: dict[tuple[str, int], TrainingData] = field(default_factory=dict)
+    prepared: dict[tuple[DataSpec, int], TrainingData] = field(default_factory=dict)
     unavailable: set[str] = field(default_factory=set)  # data sets
 
     def take(self, task: Task) -> bool:
@@ -135,7 +135,7 @@ class Worker:
         train_seed(task.run, task.seed, data, self.root, self.compute, self.say, self.until)
 
     def data_of(self, run: Run) -> TrainingData:
-        key = (run.data.name, run.scale.holdout)
+        key = (run.data, run.scale.holdout)
         if key not in self.prepared:
             self.prepared.clear()  # one data set at a time fills the device
             self.prepared[key] = prepare_data(run, self.root, self.compute)

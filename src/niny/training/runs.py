@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from niny.config import Run
+from niny.config import SOURCES, Run
 from niny.data.preprocess import fitted
 from niny.data.sets import load
 from niny.errors import NinyError
@@ -315,7 +315,9 @@ def write_record(
     starter = f"torchrun --nproc-per-node {compute.processes} -m " if compute.processes > 1 else ""
     parts = f" --parts {compute.parts}" if compute.parts > 1 else ""
     command = f"{starter}niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}{parts}"
-    seeds = {"root": run.root_seed, "number": seed, "attempt": min(len(collapsed), ATTEMPTS - 1)}
+    seeds: dict[str, Any] = {"root": run.root_seed, "number": seed, "attempt": min(len(collapsed), ATTEMPTS - 1)}
+    if run.experiment.varies != SOURCES:
+        seeds["varies"] = run.experiment.varies  # what else there is has the seeds of run 0
     with replacing_record(record.seed_folder(root, run, seed), "metrics.json") as folder:
         if seed == 0:
             metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact(compute))

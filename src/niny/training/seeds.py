@@ -22,7 +22,7 @@ def derive(root: int, *keys: int | str) -> int:
 class Seeds:
     """The seeds of one attempt at one run; `attempt` rises when an earlier attempt collapsed.
 
-    What does not vary from run to run has the seeds of run 0.
+    What does not vary from run to run has the seeds of the first attempt at run 0.
     """
 
     root: int
@@ -32,5 +32,5 @@ class Seeds:
 
     def of(self, purpose: str, epoch: int = 0) -> int:
         """`purpose` is one of init, order, masks, augmentation."""
-        number = self.number if purpose in self.varies else 0
-        return derive(self.root, "run", number, self.attempt, purpose, epoch)
+        number, attempt = (self.number, self.attempt) if purpose in self.varies else (0, 0)
+        return derive(self.root, "run", number, attempt, purpose, epoch)
