@@ -73,3 +73,15 @@ def test_a_notebook_that_draws_by_itself_draws_in_the_style_of_the_study(noteboo
     drawing = [number for number, text in enumerate(code) if "plt.subplots" in text]
     styled = [number for number, text in enumerate(code) if "plt.style.use(STYLE)" in text]
     assert not drawing or styled[0] < drawing[0]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_saving_a_figure_does_not_change_how_a_notebook_shows_it(tmp_path: Path, name: str) -> None:
+    figure = FIGURES[name]()
+    assert figure is not None
+    layout = figure.get_layout_engine()
+    places = [axes.get_position().bounds for axes in figure.axes]
+    save_picture(figure, tmp_path / "saved.png", dpi=40)
+    assert figure.get_layout_engine() is layout
+    figure.savefig(tmp_path / "shown.png", dpi=40)
+    assert layout or [axes.get_position().bounds for axes in figure.axes] == places  # laid out by hand

@@ -65,5 +65,7 @@ def save_picture(figure: "Figure", path: Path, dpi: int = 160) -> None:
 
     kind = path.suffix.removeprefix(".") or "png"
     blank = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    with plt.style.context(["default", STYLE, {"svg.hashsalt": "niny"}]), replacing(path) as part:
+    # a figure laid out by hand would be given the style's layout for good when it is saved
+    saved = {"svg.hashsalt": "niny", "figure.constrained_layout.use": False}
+    with plt.style.context(["default", STYLE, saved]), replacing(path) as part:
         figure.savefig(part, format=kind, dpi=dpi, metadata=blank.get(kind))
