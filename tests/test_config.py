@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,11 @@ def test_authors_recipe_is_the_translated_one(params: Params) -> None:
         ("experiments.cifar10-nin-aug.varies", ["order"], r"at scale tune: varies: order is not left to chance"),
         ("experiments.cifar10-nin.varies", ["augmentation"], r"varies: augmentation is not left to chance"),
         ("experiments.cifar10-nin-nodropout.varies", ["masks"], r"varies: masks is not left to chance"),
+        (
+            "experiments.cifar10-nin-aug.scales",
+            ["paper"],
+            r"only-init at scale seeds: varies: no experiment there is the same",
+        ),
         ("surprise", 1, r"unknown name 'surprise'"),
     ],
 )
@@ -104,9 +110,8 @@ def test_identity_of_a_run_changes_with_what_is_trained_and_with_nothing_else(ra
     raw["scales"]["demo"]["seeds"] = 7
     raw["experiments"]["cifar10-nin"]["varies"] = list(SOURCES)  # what it is without the entry
     assert digest() == before
-    raw["experiments"]["cifar10-nin"]["varies"] = ["init"]
-    assert digest() != before
-    del raw["experiments"]["cifar10-nin"]["varies"]
+    run = parse_params(raw, "params.yaml").run("demo", "cifar10-nin")
+    assert replace(run, experiment=replace(run.experiment, varies=("init",))).digest != before
     raw["recipes"]["robust"]["lr"] = 0.123
     assert digest() != before
 

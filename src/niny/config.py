@@ -122,6 +122,11 @@ class Experiment:
         """Whatever order `varies` is written in, it says the same."""
         object.__setattr__(self, "varies", tuple(source for source in SOURCES if source in self.varies))
 
+    def is_part_of(self, whole: "Experiment") -> bool:
+        """Is it `whole` but for what varies from run to run, which is less?"""
+        twin = replace(self, name=whole.name, title=whole.title, scales=whole.scales, varies=SOURCES)
+        return self.varies != SOURCES and twin == whole
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -290,6 +295,7 @@ def _check_references(params: Params, where: str) -> None:
                 _check_recipe(run.recipe, "recipe")
                 _check_varies(run)
                 _check_trial(run)
+                _check_whole(run, params)
             except NinyError as error:
                 raise NinyError(f"{at} at scale {scale}: {error}") from None
 
@@ -308,6 +314,13 @@ def _check_varies(run: Run) -> None:
     fixed = [source for source in run.experiment.varies if not chance.get(source, True)]
     if fixed and run.experiment.varies != SOURCES:
         raise NinyError(f"varies: {fixed[0]} is not left to chance in this experiment")
+
+
+def _check_whole(run: Run, params: Params) -> None:
+    """Runs that differ by one source of chance are compared with runs that differ by all of them."""
+    here = run.experiment
+    if here.varies != SOURCES and not any(here.is_part_of(e) for e in params.experiments_at(run.scale.name)):
+        raise NinyError("varies: no experiment there is the same without this entry, to compare it with; add one")
 
 
 def _check_trial(run: Run) -> None:

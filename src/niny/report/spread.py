@@ -6,7 +6,7 @@ to chance and takes the others from run 0. It is held against its twin, in which
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -49,15 +49,10 @@ class Family:
 def families(study: Study) -> list[Family]:
     found = []
     for whole in (e for e in study.experiments if e.varies == SOURCES):
-        parts = tuple(e for e in study.experiments if e.varies != SOURCES and _alike(e, whole))
+        parts = tuple(e for e in study.experiments if e.is_part_of(whole))
         if parts:
             found.append(Family(whole, parts))
     return found
-
-
-def _alike(part: Experiment, whole: Experiment) -> bool:
-    """Do two experiments differ in name and in what varies alone?"""
-    return replace(part, name=whole.name, title=whole.title, scales=whole.scales, varies=whole.varies) == whole
 
 
 def spread_table(study: Study) -> pd.DataFrame:
