@@ -110,14 +110,14 @@ class FakeNvml(types.ModuleType):
         super().__init__("pynvml")
         self.broken, self.millijoules = broken, 0
 
-    def nvmlInit(self) -> None:  # noqa: N802
+    def nvmlInit(self) -> None:  # noqa: N802  (NVML's name)
         pass
 
-    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802  (NVML's name)
         assert uuid == "GPU-0a1b"
         return uuid
 
-    def nvmlDeviceGetTotalEnergyConsumption(self, _: str) -> int:  # noqa: N802
+    def nvmlDeviceGetTotalEnergyConsumption(self, _: str) -> int:  # noqa: N802  (NVML's name)
         if self.broken:
             raise self.NVMLError("Not Supported")
         self.millijoules += 2500
