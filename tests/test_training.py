@@ -21,7 +21,7 @@ from niny.training.loop import batches, steps_per_epoch
 from niny.training.optimiser import learning_rate, make_optimiser, set_rate
 from niny.training.record import COLUMNS, code_digest, is_finished, read_metrics, seed_folder
 from niny.training.seeds import Seeds, derive
-from niny.training.weights_file import evaluate_file
+from niny.training.weights_file import evaluate_file, load_network
 
 EXACT = Compute(torch.device("cpu"), torch.float32)
 CPU = torch.device("cpu")
@@ -234,6 +234,16 @@ def test_weights_of_another_size_are_refused_in_one_line(run: Run, project: Path
     with pytest.raises(NinyError, match="does not fit") as error:
         evaluate_file(narrower, path, params.datasets["digits"], project)
     assert "\n" not in str(error.value)
+
+
+def test_weights_of_a_tried_preprocessing_are_refused_and_not_read_with_the_data_sets_own(
+    run: Run, project: Path, params: Params
+) -> None:
+    path = train(run, project) / "weights.safetensors"
+    trial = replace(params.experiments["cifar10-nin"], preprocessing="unit")
+    tried = replace(params, experiments={**params.experiments, "cifar10-nin": trial})
+    with pytest.raises(NinyError, match="trained to try preprocessing 'unit', and digits is read otherwise"):
+        load_network(tried, path)
 
 
 def test_devices_and_precisions_that_are_not_there_are_named() -> None:

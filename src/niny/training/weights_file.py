@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from niny.config import DataSpec, Params
+from niny.config import PARAMS, DataSpec, Params, Run
 from niny.data.preprocess import fitted
 from niny.data.sets import load
 from niny.errors import NinyError
@@ -19,16 +19,27 @@ def load_network(params: Params, path: Path) -> Network:
     """The network a file belongs to, with its weights: by its metadata, or by the names of its layers.
 
     A file of others is a CIFAR NIN: the authors' .caffemodel, or a published variant's state dict. Raises NinyError for
-    a file of another kind, an unknown experiment, or weights that do not fit.
+    a file of another kind, an unknown experiment, weights that do not fit, and those of a trial of another
+    preprocessing: whatever reads the network would give it images as its data set's are preprocessed.
     """
     if path.suffix != ".safetensors":
         return read_cifar(path)
     state, about = load_weights(path)
     if not {"scale", "experiment"} <= set(about):
         return read_cifar(path)
-    net = build(params.run(about["scale"], about["experiment"]))
+    run = params.run(about["scale"], about["experiment"])
+    _check_no_trial(run, path)
+    net = build(run)
     fill(net, by_layer(state), path)
     return net
+
+
+def _check_no_trial(run: Run, path: Path) -> None:
+    if tried := run.experiment.preprocessing:
+        raise NinyError(
+            f"{path} was trained to try preprocessing {tried!r}, and {run.data.name} is read otherwise: its record "
+            f"holds the error on held-out images; to use it, set datasets.{run.data.name} in {PARAMS} and train again"
+        )
 
 
 def evaluate_file(params: Params, path: Path, spec: DataSpec, root: Path) -> Evaluation:
