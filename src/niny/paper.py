@@ -168,13 +168,17 @@ FIGURE_3 = Figure3(
 
 @dataclass(frozen=True)
 class OpenChoice:
-    """Something the paper leaves open; `experiments` differ from `cifar10-nin` in this alone and measure its effect."""
+    """Something the paper leaves open; `experiments` differ from `cifar10-nin` in this alone and measure its effect.
+
+    `trials` are the alternatives where the choice is made on held-out images, the one that was taken first.
+    """
 
     item: str
     paper: str
     ours: str
     source: str
     experiments: tuple[str, ...] = ()
+    trials: tuple[str, ...] = ()
 
 
 AUTHORS = "authors' cuda-convnet files (2014)"
@@ -263,6 +267,7 @@ OPEN_CHOICES = (
         "not stated",
         "pixels in [0, 1] less the training mean",
         f"{AUTHORS} subtract the mean; the scale before it is unknown",
+        trials=("mnist-nin", "mnist-nin-unit", "mnist-nin-mean255"),
     ),
     OpenChoice(
         "order of the images",

@@ -13,7 +13,7 @@ import pandas as pd
 from niny.benchmark.results import kept
 from niny.evaluation.rules import Status
 from niny.evaluation.statistics import paired
-from niny.paper import TABLES, TEXT, Results, reported
+from niny.paper import OPEN_CHOICES, TABLES, TEXT, Results, reported
 from niny.report.class_maps import class_maps
 from niny.report.explorer import explorer_command, load_explorer
 from niny.report.figures import CURVES, errors_picture, figure_3_picture, network_picture
@@ -38,6 +38,7 @@ from niny.report.tables import (
     table_name,
     training_flops,
 )
+from niny.report.trials import trial_runs, trial_scale, trials_table
 from niny.report.trust import trust
 from niny.report.words import NONE, between, distinct, duration, listed, plural
 
@@ -269,7 +270,19 @@ def left_open(study: Study) -> Section:
     choices = table(
         study, "Open choices", frame.assign(**{"Chosen here": chosen}).drop(columns="Source"), "open-choices"
     )
-    return Section("open", "What the paper leaves open", (words + recipe,), (choices,))
+    scale = trial_scale(study.params)
+    tried = (tried_table(study, scale),) if scale else ()
+    return Section("open", "What the paper leaves open", (words + recipe,), (choices, *tried))
+
+
+def tried_table(study: Study, scale: str) -> Table:
+    """The trials that choices were made by. Their records lie at the scale that holds images out, not at this one."""
+    runs = trial_runs(study, scale)
+    command = f"niny campaign --scale {scale} --only {' '.join(e for c in OPEN_CHOICES for e in c.trials)}"
+    note = "One run each, on all but the last training images. The error is that on these: no test image was looked at."
+    shown = table(study, "Tried on held-out images", trials_table(study, scale), "trials", note=note)
+    made = f"{plural(len(runs), 'run')} in `results/{scale}/runs`, by `{command}`"
+    return replace(shown, origin=f"{made}, commit {distinct(commits(runs))}" if len(runs) else f"none yet: `{command}`")
 
 
 def chance(study: Study) -> tuple[Section, ...]:

@@ -22,6 +22,7 @@ from niny.report.questions import lacks_permuted, nulls_told, questions_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.spread import families, spread_table
 from niny.report.study import REFERENCE, Study, count, load_study, ours
+from niny.report.trials import trial_scale, trials_table
 from niny.report.words import NONE, between, distinct, duration, listed, number, printed, through
 
 PREFIXES = {15: "P", 12: "T", 9: "G", 0: ""}
@@ -56,6 +57,7 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "recipes": recipes_table(study),
         "missing": missing_table(study),
         "reproduce": reproduce_table(study),
+        **({"trials": trials_table(study, scale)} if (scale := trial_scale(study.params)) else {}),
         **({"spread": spread_table(study)} if families(study) else {}),
     }
 

@@ -1,0 +1,65 @@
+"""Choices made by trial: errors on held-out images as recorded, and the alternatives no less than the one taken."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from planted import ROOT, plant, project
+
+from niny.config import load_params
+from niny.paper import OPEN_CHOICES
+from niny.report.article import left_open
+from niny.report.study import Study, load_study
+from niny.report.tables import all_tables
+from niny.report.trials import ERROR, INTERVAL
+
+PARAMS = load_params(ROOT)
+TAKEN, OTHER, COLLAPSED = "mnist-nin", "mnist-nin-unit", "mnist-nin-mean255"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    root = project(tmp_path / "project")
+    plant(root, PARAMS.run("tune", TAKEN), 0, 0.91)
+    plant(root, PARAMS.run("tune", COLLAPSED), 0, 90.0, collapsed=True)
+    return load_study(PARAMS, "short", root)
+
+
+def lines(study: Study) -> pd.DataFrame:
+    frame = all_tables(study)["trials"]
+    return frame.set_index(frame["Tried"].map(lambda text: text.splitlines()[0]))
+
+
+def test_a_trial_s_error_is_that_of_its_record_with_wilson_s_interval(study: Study) -> None:
+    row = lines(study).loc[TAKEN]
+    assert (row[ERROR], row[INTERVAL], row["Images"], row["Epochs"]) == ("0.91", "0.74 to 1.12", "10,000", "20")
+
+
+def test_what_was_not_tried_or_collapsed_looks_so(study: Study) -> None:
+    assert lines(study).loc[OTHER, ERROR] == "not run"
+    assert lines(study).loc[COLLAPSED, ERROR] == "collapsed"
+    assert list(lines(study)["Taken"]) == ["yes", "no", "no"]
+
+
+def test_the_alternatives_differ_from_what_was_taken_in_preprocessing_alone_and_that_is_the_data_sets() -> None:
+    for choice in (choice for choice in OPEN_CHOICES if choice.trials):
+        taken, *others = [PARAMS.experiments[name] for name in choice.trials]
+        assert taken.preprocessing is None
+        for other in others:
+            same = replace(other, name=taken.name, title=taken.title, scales=taken.scales, preprocessing=None)
+            assert same == taken
+
+
+def test_the_report_says_where_the_trials_lie_and_by_what_command_they_are_made(study: Study) -> None:
+    shown = left_open(study).items[1]
+    assert shown.origin.startswith(
+        "2 runs in `results/tune/runs`, by `niny campaign --scale tune --only mnist-nin mnist-nin-unit "
+    )
+
+
+def test_without_a_scale_that_holds_images_out_there_is_no_such_table(study: Study) -> None:
+    scales = {name: scale for name, scale in PARAMS.scales.items() if not scale.holdout}
+    without = replace(study, params=replace(PARAMS, scales=scales))
+    assert "trials" not in all_tables(without)
+    assert len(left_open(without).items) == 1
