@@ -372,11 +372,21 @@ def test_a_judged_claim_cannot_be_dropped_or_wound_back() -> None:
         check_unchanged([claim(rule, version=1)], recorded(rule, 2, 10.4))
 
 
-def test_a_rule_that_has_not_judged_may_still_be_mended() -> None:
+def test_a_rule_that_met_no_record_may_still_be_mended() -> None:
     rule = PredictionInterval("a", 3, 10.41, 1.0)
     check_unchanged([claim(replace(rule, runs=5))], recorded(rule))
+
+
+def test_a_rule_whose_number_was_seen_is_fixed_though_the_scale_was_too_small_to_judge() -> None:
+    rule = PredictionInterval("a", 3, 10.41, 1.0)
     small = to_records([claim(rule)], judge([claim(rule)], {"a": runs(35.0)}, evidence=False), [])
-    check_unchanged([claim(replace(rule, runs=5))], small)
+    with pytest.raises(NinyError, match="raise its version"):
+        check_unchanged([claim(replace(rule, runs=5))], small)
+    kept = recorded(replace(rule, runs=5), 2, 10.4, earlier=small)
+    assert [(record["version"], record["status"]) for record in kept] == [
+        (2, "undecided"),
+        (1, "not tested at this scale"),
+    ]
 
 
 def test_the_verdict_of_an_earlier_version_stays_beside_the_new_one(tmp_path: Path) -> None:
@@ -390,7 +400,7 @@ def test_the_verdict_of_an_earlier_version_stays_beside_the_new_one(tmp_path: Pa
     assert again == both
 
 
-def test_an_earlier_version_that_never_judged_leaves_no_trace() -> None:
+def test_an_earlier_version_that_met_no_record_leaves_no_trace() -> None:
     rule = PredictionInterval("a", 3, 10.41, 1.0)
     assert [r["version"] for r in recorded(rule, 2, 10.4, earlier=recorded(rule, 1))] == [2]
 

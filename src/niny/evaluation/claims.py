@@ -1,7 +1,8 @@
 """claims.yaml: the paper's claims and this study's predictions, each with a rule written before the runs.
 
-Verdicts are computed, never typed. A rule that has judged records is fixed: to change it, raise the claim's version.
-The verdict of the earlier version stays in the records, and the report shows both.
+Verdicts are computed, never typed. A rule that has met records is fixed, be it only to show their number at a scale too
+small to judge: to change it, raise the claim's version. The earlier version's verdict stays in the records, and the
+report shows both.
 """
 
 import dataclasses
@@ -17,7 +18,6 @@ from niny.errors import NinyError
 from niny.evaluation.rules import RULES, Results, Rule, Verdict
 from niny.strict_yaml import load_yaml
 
-JUDGED = ("supported", "refuted", "undecided")
 RECORDS = "results/*/tables/claims.json"
 
 
@@ -82,7 +82,7 @@ def rule_digest(claim: Claim) -> str:
 
 
 def to_records(claims: Sequence[Claim], verdicts: Sequence[Verdict], earlier: Sequence[dict[str, Any]]) -> list[Any]:
-    """What tables/claims.json keeps: each verdict with id, version and digest, and `earlier` judged versions after it.
+    """What tables/claims.json keeps: each verdict with id, version and digest, and `earlier` versions that met records after it.
 
     Raises NinyError where a rule has changed under a verdict of the same version.
     """
@@ -96,7 +96,7 @@ def to_records(claims: Sequence[Claim], verdicts: Sequence[Verdict], earlier: Se
 
 
 def _outdated(record: dict[str, Any], claim: Claim) -> bool:
-    return record["version"] < claim.version and record["status"] in JUDGED
+    return record["version"] < claim.version and record["n"] > 0
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -114,21 +114,21 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 
 def _is_record(raw: Any) -> bool:
-    types = {"id": str, "version": int, "digest": str, "status": str}
+    types = {"id": str, "version": int, "digest": str, "status": str, "n": int}
     return isinstance(raw, dict) and all(type(raw.get(name)) is kind for name, kind in types.items())
 
 
 def check_unchanged(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) -> None:
-    """Raises NinyError if a judged claim is gone, or its rule differs though its version does not."""
+    """Raises NinyError if a claim that has met records is gone, or its rule differs though its version does not."""
     known = {claim.id: claim for claim in claims}
     for record in records:
         name, version = record["id"], record["version"]
-        if record["status"] not in JUDGED:
+        if record["n"] == 0:
             continue
         if name not in known or known[name].version < version:
-            raise NinyError(f"claims.yaml: version {version} of claim {name!r} has been judged and is gone: restore it")
+            raise NinyError(f"claims.yaml: version {version} of claim {name!r} has met records and is gone: restore it")
         if known[name].version == version and rule_digest(known[name]) != record["digest"]:
-            raise NinyError(f"claims.yaml: the rule of claim {name!r} changed after it had judged: raise its version")
+            raise NinyError(f"claims.yaml: the rule of claim {name!r} changed after it had met records: raise its version")
 
 
 def check_project(root: Path) -> None:
