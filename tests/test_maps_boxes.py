@@ -51,6 +51,12 @@ def test_the_energy_of_a_map_of_one_value_is_the_share_of_the_box() -> None:
     assert torch.allclose(measure(flat, flat, BOXES, 64)["energy"], area.double())
 
 
+def test_the_cells_of_a_map_of_one_value_share_the_hit() -> None:
+    flat = torch.ones(len(BOXES), 16, 16)
+    area = (BOXES[:, 2] - BOXES[:, 0] + 1) * (BOXES[:, 3] - BOXES[:, 1] + 1) / 64**2
+    assert torch.allclose(measure(flat, flat, BOXES, 64)["hit"], area.double())  # boxes of whole cells
+
+
 def test_a_miss_by_one_cell_is_within_the_tolerance_only() -> None:
     maps = torch.zeros(1, 16, 16)
     maps[0, 5, 1] = 1  # its middle at 5.5 pixels, the box begins at 8

@@ -1,5 +1,6 @@
 """Networks: sizes, parameter counts, and that they are what the paper describes."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -104,9 +105,21 @@ def test_larger_images_give_larger_maps(net: Network) -> None:
     assert net(torch.randn(1, 3, 96, 64)).shape == (1, 10)
 
 
-def test_a_local_layer_refuses_another_size() -> None:
+def test_a_local_layer_refuses_a_size_that_is_no_multiple_of_its_own() -> None:
     with pytest.raises(ValueError, match="4 x 4"):
-        cnn(**SMALL)(torch.randn(1, 3, 64, 64))
+        cnn(**SMALL)(torch.randn(1, 3, 48, 48))
+
+
+def test_a_local_layer_reads_a_grid_tile_by_tile_each_as_if_it_stood_alone() -> None:
+    layer = LocallyConnected(3, 5, 4, 3)
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    grid = torch.randn(2, 3, 8, 12)
+    found = layer(grid)
+    assert found.shape == (2, 5, 8, 12)
+    for row, column in itertools.product(range(2), range(3)):
+        tile = slice(None), slice(None), slice(4 * row, 4 * row + 4), slice(4 * column, 4 * column + 4)
+        torch.testing.assert_close(found[tile], layer(grid[tile].contiguous()))
 
 
 def test_a_local_layer_with_shared_weights_is_a_convolution() -> None:

@@ -82,7 +82,7 @@ def rule_digest(claim: Claim) -> str:
 
 
 def to_records(claims: Sequence[Claim], verdicts: Sequence[Verdict], earlier: Sequence[dict[str, Any]]) -> list[Any]:
-    """What tables/claims.json keeps: each verdict with id, version and digest, and `earlier` versions that met records after it.
+    """What tables/claims.json keeps: verdicts with id, version and digest, earlier versions that met records after.
 
     Raises NinyError where a rule has changed under a verdict of the same version.
     """
@@ -128,7 +128,7 @@ def check_unchanged(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) 
         if name not in known or known[name].version < version:
             raise NinyError(f"claims.yaml: version {version} of claim {name!r} has met records and is gone: restore it")
         if known[name].version == version and rule_digest(known[name]) != record["digest"]:
-            raise NinyError(f"claims.yaml: the rule of claim {name!r} changed after it had met records: raise its version")
+            raise NinyError(f"claims.yaml: claim {name!r} met records before its rule changed: raise its version")
 
 
 def check_project(root: Path) -> None:

@@ -29,7 +29,7 @@ from niny.inference import Model
 from niny.inference import load as load_model
 from niny.maps import grids
 from niny.maps.attribution import METHODS
-from niny.maps.forward import class_maps, head_kind, why_no_grids, why_no_maps
+from niny.maps.forward import class_maps, head_kind, why_no_maps
 from niny.maps.heads import of_classes
 from niny.maps.records import load_scores
 from niny.maps.samples import Scores
@@ -220,7 +220,7 @@ def _epochs(record: Record, followed: Mapping[str, Any], seen: Look) -> dict[str
 
 def _grids(model: Model, tests: Split) -> list[dict[str, Any]]:
     """The first of the 3 x 3 grids on which the network is scored, each with the maps of the classes in it."""
-    if why_no_grids(model.net) or len(set(tests.labels.tolist())) < SIDE**2:
+    if why_no_maps(model.net) or len(set(tests.labels.tolist())) < SIDE**2:
         return []
     labels = torch.from_numpy(tests.labels)
     index = grids.sample_grids(labels, SIDE, GRIDS, derive(load_params(home()).root_seed, "maps", "grids", SIDE))

@@ -15,7 +15,7 @@ from PIL import Image
 from niny.data.sets import ORIGINS
 from niny.data.transforms import IMAGENET_MEAN, STEP, ImageNetTransform, Transform
 from niny.images import FORMATS
-from niny.maps.forward import head_kind, why_no_grids, why_no_maps
+from niny.maps.forward import head_kind, why_no_maps, why_one_size
 from niny.models import Network, parameter_count
 from niny.models.blocks import MLPConv
 from niny.models.registry import LICENCE
@@ -109,7 +109,7 @@ def describe(
             },
             "labels": list(labels),
             "preprocessing": _preprocessing(transform),
-            "larger_images": why_no_grids(net) or _larger(transform),
+            "larger_images": why_one_size(net) or _larger(transform),
         },
     }
 

@@ -26,7 +26,7 @@ from niny.data.transforms import IMAGENET_MEAN, ImageNetTransform, Transform
 from niny.errors import NinyError
 from niny.files import replacing, write_text
 from niny.inference.model import Model
-from niny.maps.forward import head_kind, why_no_grids, why_no_maps
+from niny.maps.forward import why_no_maps, why_one_size
 from niny.models.weights import load_weights, save_weights
 
 TOLERANCE = 1e-5  # of the largest value, for the file's outputs against the network's
@@ -150,7 +150,7 @@ def check(model: Model, run: Callable[[Tensor], tuple[Tensor, ...]], pixels: boo
 
 
 def any_size(model: Model) -> bool:
-    return head_kind(model.net) == "gap" and why_no_grids(model.net) is None
+    return why_one_size(model.net) is None
 
 
 def example(model: Model, pixels: bool) -> Tensor:

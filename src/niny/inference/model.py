@@ -18,7 +18,7 @@ from niny.data.transforms import ImageNetTransform, Transform
 from niny.errors import NinyError
 from niny.files import write_text
 from niny.images import as_photo, is_batch
-from niny.maps.forward import PIXELS, class_maps, decide, head_kind, logits, why_no_grids, why_no_maps
+from niny.maps.forward import PIXELS, class_maps, decide, logits, why_no_maps, why_one_size
 from niny.maps.pictures import choose_images
 from niny.models import Network
 
@@ -103,7 +103,7 @@ class Model:
 
     def answers(self, images: Iterable[Any], size: int | None = None) -> Iterator[Answer | NinyError]:
         """What is said of each image, in order; an error where one cannot be read. Reads some, then answers them."""
-        if size is not None and (reason := why_no_grids(self.net) or self._one_size()):
+        if size is not None and (reason := why_one_size(self.net)):
             raise NinyError(f"size={size}: {reason}")
         numbered = enumerate(images)
         while chunk := list(islice(numbered, CHUNK)):
@@ -124,9 +124,6 @@ class Model:
     def save_config(self, path: str | Path) -> None:
         """Write `config` as a ModelHub config.json."""
         write_text(Path(path), json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
-
-    def _one_size(self) -> str | None:
-        return None if head_kind(self.net) == "gap" else "its fully connected head reads maps of one size"
 
     def _read(self, image: Any, number: int, size: int | None) -> Seen | NinyError:
         try:

@@ -68,9 +68,9 @@ def box_scores(
 ) -> Scores:
     """Scores on `count` of the shared images: `box_METRIC.READING.KIND`, with nulls as `niny.maps.scores` names them.
 
-    hit: the largest cell's middle lies in the box; hit_near: within its tolerance; energy: share of the positive part
-    in the box; maxacc: MaxBoxAccV2, its threshold chosen on every other image and scored on the rest. `box_accuracy`
-    says how many of the images the network recognises.
+    hit: the largest cell's middle lies in the box (ties by share); hit_near: within its tolerance; energy: share of
+    the positive part in the box; maxacc: MaxBoxAccV2, its threshold chosen on every other image and scored on the
+    rest. `box_accuracy` says how many of the images the network recognises.
     """
     index, targets = shared(val, names)
     some = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))[:count]
@@ -90,8 +90,7 @@ def box_scores(
         maps, alone = class_maps(net, images), class_maps(blank, images[:few])
         variants = with_nulls(net, maps, maps, alone, seed, across)
         samples |= sampled(variants, ask, len(index), f".{kind}")
-        for metric in ("hit", "hit_near", "maxacc"):
-            del samples[f"box_{metric}.uniform.{kind}"]  # no cell of it is the largest, no threshold parts it
+        del samples[f"box_maxacc.uniform.{kind}"]  # no threshold parts it
         if kind == "shrunk":
             samples["box_accuracy"] = (decide(net, maps).argmax(1).cpu() == targets).double()
             right = (decide(blank, alone).argmax(1).cpu() == targets[:few]).double()
@@ -102,23 +101,24 @@ def box_scores(
 def measure(values: Tensor, order: Tensor, boxes: Tensor, side: int) -> dict[str, Tensor]:
     """N x h x w maps and N boxes (x0, y0, x1, y1, ends included, of `side` pixels) -> N values of each metric."""
     cell = side // values.shape[1]
-    largest = order.flatten(1).argmax(1)
-    row, column = (cell * (at + 0.5) - 0.5 for at in (largest // order.shape[2], largest % order.shape[2]))
+    best = (order == order.amax((1, 2), keepdim=True)).double()
     inside = _pixels_in(boxes, side)
     positive = values.double().clamp_min(0).repeat_interleave(cell, 1).repeat_interleave(cell, 2)
     return {
-        "hit": _within(row, column, boxes, 0),
-        "hit_near": _within(row, column, boxes, TOLERANCE * side),
+        "hit": (best * _within(order.shape[1], cell, boxes, 0)).sum((1, 2)) / best.sum((1, 2)),
+        "hit_near": (best * _within(order.shape[1], cell, boxes, TOLERANCE * side)).sum((1, 2)) / best.sum((1, 2)),
         "energy": (positive * inside).sum((1, 2)) / positive.sum((1, 2)).clamp_min(1e-7),
         "maxacc": max_box_accuracy(values, boxes, side),
     }
 
 
-def _within(row: Tensor, column: Tensor, boxes: Tensor, slack: float) -> Tensor:
-    x0, y0, x1, y1 = boxes.T
-    across = (column >= x0 - slack) & (column <= x1 + slack)
-    inside: Tensor = across & (row >= y0 - slack) & (row <= y1 + slack)
-    return inside.double()
+def _within(cells: int, cell: int, boxes: Tensor, slack: float) -> Tensor:
+    """Which of cells x cells cells have their middle in each box, or within `slack` pixels of it: N x cells x cells."""
+    x0, y0, x1, y1 = boxes.T[:, :, None]
+    middle = cell * (torch.arange(cells) + 0.5) - 0.5
+    across = (middle >= x0 - slack) & (middle <= x1 + slack)
+    down = (middle >= y0 - slack) & (middle <= y1 + slack)
+    return (down[:, :, None] & across[:, None, :]).double()
 
 
 def _pixels_in(boxes: Tensor, side: int) -> Tensor:

@@ -56,7 +56,8 @@ def detect(maps: Tensor, order: Tensor, corners: Tensor, image_side: int) -> dic
 
     hit: the largest cell lies in the box (ties by share; a cell on the rim by the share of it inside);
     energy: the share of the positive part inside the box;
-    iou: 1 where the window of the image's size that holds most of the positive part overlaps the box by IoU >= 0.5.
+    iou: 1 where the window of the image's size that holds most of the positive part overlaps the box by IoU >= 0.5
+    (ties by share).
     """
     positive, ranked = (_enlarged(of, SIDE * image_side) for of in (maps.clamp_min(0), order))
     boxes = _inside(corners.to(maps.device), image_side, positive.shape[1])
@@ -64,7 +65,7 @@ def detect(maps: Tensor, order: Tensor, corners: Tensor, image_side: int) -> dic
     return {
         "hit": (best * boxes).sum((1, 2)) / best.sum((1, 2)),
         "energy": (positive * boxes).sum((1, 2)) / positive.sum((1, 2)).clamp_min(1e-7),
-        "iou": (_window_iou(positive, corners.to(maps.device), image_side) >= 0.5).double(),
+        "iou": _windows_that_overlap(positive, corners.to(maps.device), image_side),
     }
 
 
@@ -81,9 +82,11 @@ def _inside(corners: Tensor, side: int, canvas: int) -> Tensor:
     return within[:, 0, :, None] * within[:, 1, None, :]
 
 
-def _window_iou(positive: Tensor, corners: Tensor, side: int) -> Tensor:
+def _windows_that_overlap(positive: Tensor, corners: Tensor, side: int) -> Tensor:
+    """Of the windows that hold most, the share that overlaps the image at its corner by an IoU of 0.5 or more: M."""
     sums = F.avg_pool2d(F.avg_pool2d(positive[:, None], (side, 1), 1), (1, side), 1)[:, 0]
-    found = sums.flatten(1).argmax(1)
-    rows, columns = found // sums.shape[2], found % sums.shape[2]
-    overlap = (side - (torch.stack([rows, columns], 1) - corners).abs()).clamp_min(0).prod(1).double()
-    return overlap / (2 * side**2 - overlap)
+    best = (sums == sums.amax((1, 2), keepdim=True)).double()
+    apart = torch.arange(sums.shape[1], device=sums.device) - corners[..., None]  # M x 2 x windows
+    down, right = (side - apart.abs()).clamp_min(0).double().unbind(1)
+    overlap = down[:, :, None] * right[:, None, :]
+    return (best * (overlap / (2 * side**2 - overlap) >= 0.5)).sum((1, 2)) / best.sum((1, 2))

@@ -15,7 +15,7 @@ from torch import Tensor
 from niny.maps import nulls
 from niny.maps.agreement import rank_correlation, top_overlap
 from niny.maps.attribution import INNER, METHODS, attribute, dipart
-from niny.maps.forward import class_maps, decide, head_kind, why_no_grids
+from niny.maps.forward import class_maps, decide, head_kind
 from niny.maps.grids import assemble, sample_grids
 from niny.maps.heads import own_orders, values_of
 from niny.maps.samples import Scores, bootstrap, score
@@ -45,7 +45,7 @@ def compare_network(
     found = agreement_scores(subject, few, maps, blank, predicted)
     found |= cascade_scores(subject, few, maps, predicted)
     found |= faithfulness_scores(subject, few, maps, blank, predicted)
-    return found if why_no_grids(net) else found | dipart_scores(subject, count)
+    return found | dipart_scores(subject, count)
 
 
 def available(net: Network) -> list[str]:

@@ -1,4 +1,4 @@
-"""Running a network over many images, masks off: class maps, logits, and which networks take which sizes."""
+"""Running a network over many images, masks off: class maps, logits, and what a network cannot do."""
 
 import copy
 from collections.abc import Iterator
@@ -55,11 +55,11 @@ def why_no_maps(net: Network) -> str | None:
     return "its last layers are fully connected: no map belongs to a class" if head_kind(net) == "dense" else None
 
 
-def why_no_grids(net: Network) -> str | None:
-    """Why this network cannot look at larger images, or None where its maps grow with the image."""
+def why_one_size(net: Network) -> str | None:
+    """Why this network answers for images of one size alone, or None where it takes larger ones."""
     if any(isinstance(layer, LocallyConnected) for layer in net.modules()):
         return "its locally connected layer has weights for each place and takes no other size"
-    return why_no_maps(net)
+    return None if head_kind(net) == "gap" else "its fully connected head reads maps of one size"
 
 
 def untrained(net: Network, seed: int) -> Network:

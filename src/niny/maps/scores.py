@@ -22,7 +22,7 @@ from torch import Tensor
 from niny.maps import canvases, figure4, grids, nulls
 from niny.maps.concentration import entropy, gini
 from niny.maps.faithfulness import deletion, insertion
-from niny.maps.forward import class_maps, decide, head_kind, logits, untrained, why_no_grids, why_no_maps
+from niny.maps.forward import class_maps, decide, head_kind, logits, untrained, why_no_maps
 from niny.maps.heads import orders_of, own_orders, values_of
 from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, padded, rates, score
 from niny.maps.translation import equivariance, error_rise, shifted_maps
@@ -36,8 +36,10 @@ GROUPS = {
 }
 SIDES = (2, 3)
 SURE = 0.99  # probability of the class from which an image counts as confident, as Rao et al. choose theirs
-OF_MAPS = ("claim1_rate", "deletion", "entropy", "equivariance", "gini", "insertion", "top10_share")  # need class maps,
-OF_CANVASES = ("focus", "gridpg", "place")  # and these need maps of larger images
+OF_MAPS = (  # need class maps
+    *("claim1_rate", "deletion", "entropy", "equivariance", "focus", "gini", "gridpg", "insertion", "place"),
+    "top10_share",
+)
 COMPLETENESS_IMAGES = 200
 NULL_IMAGES = 1000  # on which the nulls of figure 4 are measured; the untrained network on a fifth of them
 
@@ -94,13 +96,11 @@ def score_network(
         found |= figure4_scores(subject, maps, said)
         found |= faithfulness_scores(subject, maps, said, max(1, grids // 5))
         found |= equivariance_scores(subject, maps, max(1, grids // 3))
-        if why_no_grids(net) is None:
-            found |= dense_scores(subject, said, grids)
-    return found
+        return found | dense_scores(subject, said, grids)
 
 
 def dense_scores(subject: Subject, said: Tensor, count: int) -> Scores:
-    """All scores that need maps of canvases larger than an image."""
+    """All scores of maps of canvases larger than an image."""
     found = focus_scores(subject, count) | place_scores(subject, max(1, count // 5))
     for side in SIDES:
         if len(subject.labels.unique()) >= side**2:
@@ -110,7 +110,7 @@ def dense_scores(subject: Subject, said: Tensor, count: int) -> Scores:
 
 def skipped(net: Network) -> dict[str, str]:
     """Which scores this network cannot have, and why: {how their names begin: reason}."""
-    reasons = dict.fromkeys(OF_MAPS, why_no_maps(net)) | dict.fromkeys(OF_CANVASES, why_no_grids(net))
+    reasons = dict.fromkeys(OF_MAPS, why_no_maps(net))
     if head_kind(net) != "gap":
         reasons["completeness_error"] = "its logits are not the means of its maps"
     return {name: reason for name, reason in reasons.items() if reason}
@@ -155,11 +155,20 @@ def figure4_scores(subject: Subject, maps: Tensor, said: Tensor) -> Scores:
     samples = sampled(variants, lambda values, order: of_figure4(values, order, labels[: len(values)]), count)
     for name in [f"{metric}.{view}" for metric in ("claim1_rate", "top10_share") for view in values_of(subject.net)]:
         chosen = subsets | classes if name.startswith("claim1") else subsets
-        samples |= {f"{name}{suffix}": only(samples[name], where) for suffix, where in chosen.items()}
+        samples |= of_subsets(samples, name, chosen)
     own = tuple(f"claim1_rate.{view}" for view in values_of(subject.net))  # the plain maps' hits are shares, all alike
     hits = {name: samples.pop(name) for name in [*samples] if name.startswith(own)}
     seed = subject.draw("top10")
     return completeness(subject) | rates(hits, seed) | bootstrap(samples, seed)
+
+
+def of_subsets(samples: Mapping[str, Tensor], name: str, subsets: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A sample on every subset of its items, and so the nulls after it: networks favour some classes over others."""
+    return {
+        f"{name}{suffix}{null}": only(samples[f"{name}{null}"], where)
+        for suffix, where in subsets.items()
+        for null in ("", ".other_image", ".untrained")
+    }
 
 
 def of_figure4(values: Tensor, order: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -276,7 +285,7 @@ def grid_scores(subject: Subject, said: Tensor, side: int, count: int) -> Scores
     samples = sampled(with_nulls(subject.net, maps, maps, blank, subject.draw("noise"), side, side), measure, count)
     readings = list(values_of(subject.net))
     for name in [f"gridpg{side}_{metric}.{view}" for metric in ("mass", "hit") for view in readings]:
-        samples |= {f"{name}{suffix}": only(samples[name], where) for suffix, where in subsets.items()}
+        samples |= of_subsets(samples, name, subsets)
     medians = {f"gridpg{side}_mass_median.{view}": samples[f"gridpg{side}_mass.{view}"] for view in readings}
     return bootstrap(samples, subject.draw("gridpg", side)) | bootstrap_median(medians, subject.draw("gridpg", side))
 

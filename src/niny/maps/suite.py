@@ -14,7 +14,7 @@ from niny.data.sets import Dataset, TinyImageNetVal, load, load_tiny_imagenet_va
 from niny.errors import NinyError
 from niny.maps.boxes import SHARED, box_scores
 from niny.maps.comparison import METRICS, compare_network, few_of
-from niny.maps.forward import why_no_grids, why_no_maps
+from niny.maps.forward import why_no_maps
 from niny.maps.nested import over_seeds
 from niny.maps.records import OF_ONE_SEED, load_scores, load_seed
 from niny.maps.samples import Scores
@@ -114,7 +114,7 @@ def score_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, grids: 
     def score(net: Network) -> Scores:
         about = (net, pictures.images, pictures.labels)
         found = score_network(*about, names=names, seed=seed, grids=grids, compute=compute)
-        if pictures.boxed is not None and why_no_grids(net) is None:
+        if pictures.boxed is not None and why_no_maps(net) is None:
             with compute.autocast():
                 found |= box_scores(net, pictures.boxed, pictures.preprocessor, names=names, seed=seed, count=grids)
         return found
@@ -145,7 +145,7 @@ def _over_seeds(subjects: Subjects, found: Mapping[int, Scores], compared: bool)
 
 def left_out(subjects: Subjects, pictures: Pictures) -> dict[str, str]:
     """Which scores cannot be had here, and why."""
-    boxes = pictures.why_not_boxed or why_no_grids(subjects.net)
+    boxes = pictures.why_not_boxed or why_no_maps(subjects.net)
     return skipped(subjects.net) | ({"box": boxes} if boxes else {})
 
 

@@ -121,7 +121,8 @@ class FullyConnected(nn.Module):
 class LocallyConnected(nn.Module):
     """A convolution whose weights are not shared between places (section 4.6's local connection layer).
 
-    N x C x S x S -> N x out x S x S for the one side S it was built for; `kernel` is odd and zero padded.
+    N x C x S x S -> N x out x S x S for the one side S it was built for; `kernel` is odd and zero padded. A grid of
+    images, N x C x aS x bS, is read tile by tile, each as if it stood alone. Raises ValueError for other sizes.
     """
 
     def __init__(self, channels: int, out: int, side: int, kernel: int) -> None:
@@ -131,11 +132,14 @@ class LocallyConnected(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out, side * side))
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2:] != (self.side, self.side):
+        if x.shape[2] % self.side or x.shape[3] % self.side:
             raise ValueError(f"a locally connected layer for {self.side} x {self.side} got {tuple(x.shape[2:])}")
-        patches = F.unfold(x, self.kernel, padding=self.kernel // 2)
+        rows, columns = x.shape[2] // self.side, x.shape[3] // self.side
+        tiles = x.unflatten(3, (columns, self.side)).unflatten(2, (rows, self.side)).permute(0, 2, 4, 1, 3, 5)
+        patches = F.unfold(tiles.flatten(0, 2), self.kernel, padding=self.kernel // 2)
         out = torch.einsum("nkl,okl->nol", patches, self.weight) + self.bias
-        return out.reshape(len(x), -1, self.side, self.side)
+        grid = out.view(len(x), rows, columns, -1, self.side, self.side)
+        return grid.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
 
 class ResponseNorm(nn.Module):

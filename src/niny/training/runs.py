@@ -323,7 +323,7 @@ def write_record(
             metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact(compute))
             keep_followed(folder / FOLLOWED, trained.history, run, len(labels))
         else:
-            keep_scores(folder / OF_ONE_SEED, trained.net, data, run, compute)
+            keep_scores(folder / OF_ONE_SEED, trained.net, data, run, root, compute)
         record.write_history(folder / "history.csv", trained.history)
         record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
         record.write_environment(folder / "environment.json", compute, command, seeds)

@@ -17,12 +17,15 @@ import torch
 from torch import Tensor
 
 from niny.config import Run
-from niny.data.sets import LABELS
+from niny.data.preprocess import fitted
+from niny.data.sets import LABELS, load, load_tiny_imagenet_val
+from niny.errors import NinyError
 from niny.files import replacing
 from niny.maps import figure4, grids
 from niny.maps.concentration import entropy, gini
-from niny.maps.forward import class_maps, why_no_grids, why_no_maps
+from niny.maps.forward import class_maps, why_no_maps
 from niny.maps.records import save_seed
+from niny.maps.samples import Scores
 from niny.maps.views import VIEWS
 from niny.models import Network
 from niny.training.device import Compute
@@ -58,7 +61,7 @@ def look_at_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -
 
 def grid_masses(net: Network, images: Tensor, labels: Tensor) -> dict[str, float]:
     """GridPG on 3x3 grids of these images, in every reading; nothing where such grids cannot be made."""
-    if why_no_grids(net) or len(labels.unique()) < SIDE**2:
+    if why_no_maps(net) or len(labels.unique()) < SIDE**2:
         return {}
     index = grids.sample_grids(labels, SIDE, GRIDS, seed=0).to(labels.device)
     maps = class_maps(net, grids.assemble(images[index]))
@@ -97,7 +100,7 @@ def keep_followed(path: Path, history: Sequence[Mapping[str, Any]], run: Run, te
         )
 
 
-def keep_scores(path: Path, net: Network, data: TrainingData, run: Run, compute: Compute) -> None:
+def keep_scores(path: Path, net: Network, data: TrainingData, run: Run, root: Path, compute: Compute) -> None:
     """Score the maps of a trained network whose weights are not kept; read back by `niny.maps.records.load_seed`."""
     from niny.maps.comparison import compare_network, few_of
     from niny.maps.scores import score_network  # which build on this package
@@ -105,6 +108,24 @@ def keep_scores(path: Path, net: Network, data: TrainingData, run: Run, compute:
     about = (net, data.test_images, data.test_labels)
     names, seed = LABELS[run.data.name], run.root_seed
     scores = score_network(*about, names=names, seed=seed, grids=run.scale.grids, compute=compute)
+    if why_no_maps(net) is None:
+        scores |= scores_on_photographs(net, run, root, compute)
     if run.scale.evidence and why_no_maps(net) is None:
         scores |= compare_network(*about, names=names, seed=seed, count=few_of(run.scale.grids))
     save_seed(path, run.experiment.name, run.scale.name, scores)
+
+
+def scores_on_photographs(net: Network, run: Run, root: Path, compute: Compute) -> Scores:
+    """Scores on photographs with boxes; none where they, or the libraries that read them, are not at hand."""
+    from niny.maps.boxes import SHARED, box_scores
+
+    names = LABELS[run.data.name]
+    if not set(SHARED) <= set(names):
+        return {}
+    try:
+        boxed = load_tiny_imagenet_val(root / "data")
+        preprocessor = fitted(load(run.data.name, root / "data"), run.data, root / "data")
+        with compute.autocast():
+            return box_scores(net, boxed, preprocessor, names=names, seed=run.root_seed, count=run.scale.grids)
+    except (NinyError, ImportError):
+        return {}
