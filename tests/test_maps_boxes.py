@@ -14,7 +14,8 @@ from niny.maps import suite
 from niny.maps.boxes import SHARED, best_overlaps, box_scores, max_box_accuracy, measure, prepare, shared
 from niny.maps.records import nulls_of
 from niny.models import initialise, nin_cifar
-from niny.training import Compute
+from niny.training import Compute, snapshots
+from niny.training.snapshots import scores_on_photographs
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BOXES = torch.tensor([[8, 16, 31, 47], [32, 0, 63, 31], [0, 0, 63, 63], [16, 16, 47, 39]] * 3)
@@ -123,3 +124,19 @@ def test_a_record_that_lacks_the_boxes_says_why_and_not_where_the_study_lies(
     assert why is not None
     assert "run `niny data fetch tiny-imagenet-val`" in why
     assert "(data/tiny-imagenet-val/val_annotations.txt is missing)" in why
+
+
+def test_a_seed_whose_weights_are_not_kept_is_scored_on_the_boxes_as_the_kept_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, run = DataSpec("cifar10", 10, 3, 32, "mean"), load_params(ROOT).run("seeds", "cifar10-nin")
+    fitted = Preprocessor.fit(np.random.default_rng(1).integers(0, 256, (50, 3, 32, 32), np.uint8), spec)
+    net, compute = nin_cifar(width=0.05), Compute(torch.device("cpu"), torch.float32)
+    initialise(net, "he", 0.0, 0)
+    assert scores_on_photographs(net, run, tmp_path, compute) == {}  # they have not been fetched
+    for name, found in {"load": None, "fitted": fitted, "load_tiny_imagenet_val": validation()}.items():
+        monkeypatch.setattr(snapshots, name, lambda *_, found=found: found)
+    count = run.scale.grids
+    direct = box_scores(net, validation(), fitted, names=LABELS["cifar10"], seed=run.root_seed, count=count)
+    kept = scores_on_photographs(net, run, tmp_path, compute)
+    assert {name: of["value"] for name, of in kept.items()} == {name: of["value"] for name, of in direct.items()}
