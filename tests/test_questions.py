@@ -12,7 +12,7 @@ from niny.evaluation.claims import load_claims
 from niny.evaluation.rules import MapScore, Score
 from niny.report import write_figures, write_report, write_tables
 from niny.report.class_maps import map_image
-from niny.report.heads import heads_table, whole_label
+from niny.report.heads import MISSING, heads_table, whole_label
 from niny.report.questions import QUESTIONS, finding, questions_table, relation
 from niny.report.scores import scores_picture
 from niny.report.study import load_study
@@ -68,7 +68,8 @@ def test_a_score_above_all_nulls_and_below_what_the_claim_asks(root: Path) -> No
     plant_network(root, {"claim1_rate.raw": around(0.6), **nulls})
     assert said(root, "claim1_rate.raw") == (
         "On 60.0 % of test images the largest activation lies in the true class's map: "
-        "below the bound of 90.0 % in `figure4-true-class`; above all 3 nulls."
+        "below the bound of 90.0 % in `figure4-true-class`; "
+        "above all nulls, of which a map of one value comes nearest (10.0 %)."
     )
 
 
@@ -188,14 +189,18 @@ def test_heads_are_compared_with_the_reference_by_their_own_maps(root: Path) -> 
     plant_network(root, {"claim1_rate.raw": around(0.8), "equivariance.raw": around(0.865)}, "cifar10-nin-nodropout")
     fc = {"claim1_rate.raw": around(0.1), "claim1_rate.contribution": around(0.5)}
     plant_network(root, fc, "cifar10-nin-fc")
+    coarse = {"claim1_rate.raw": around(0.6), "equivariance.raw": around(0.01), "gridpg3_hit.raw": around(0.7)}
+    plant_network(root, coarse, "cifar10-cnn-gap")
     for null in ("svhn-nin", "cifar10-nin-permuted", "cifar10-nin-aug-only-init"):
         plant_network(root, {"claim1_rate.raw": around(0.9)}, null)
     table = heads_table(load_study(PARAMS, "full", root)).set_index("Network")
-    assert set(table.index) == {"cifar10-nin-nodropout", "cifar10-nin-fc"}
+    assert set(table.index) == {"cifar10-nin-nodropout", "cifar10-nin-fc", "cifar10-cnn-gap"}
     assert table.loc["cifar10-nin-nodropout", "Above"] == "largest in the true map 0.800 (0.600)"
     assert table.loc["cifar10-nin-nodropout", "Not told apart"] == "moves with the image (r) 0.865 (0.860)"
     assert table.loc["cifar10-nin-fc", "Below"] == "largest in the true map 0.500 (0.600)"
-    assert table.loc["cifar10-nin-fc", "Not measured"] == "2 of 3 scores"
+    assert table.loc["cifar10-nin-fc", MISSING] == "2 of 3 scores"
+    assert table.loc["cifar10-cnn-gap", MISSING] == "correlations of maps: its cells are of another size"
+    assert "r)" not in " ".join(table.loc["cifar10-cnn-gap"])
     assert heads_table(load_study(PARAMS, "trial", root)).empty
     assert {whole_label(question) for question in QUESTIONS if question.label.startswith("…")} == {
         "largest in the true map on images it gets wrong",

@@ -22,6 +22,7 @@ from niny.paper import TABLES, TEXT
 from niny.report import summary, write_figures, write_report, write_rescience, write_tables
 from niny.report.article import write_article
 from niny.report.cards import write_weights
+from niny.report.door import kept_studies
 from niny.report.figures import draw_errors, draw_figure_3, errors_picture, measured
 from niny.report.scores import draw_scores
 from niny.report.study import load_study
@@ -86,7 +87,7 @@ def test_scores_say_how_many_runs_they_are_of_and_what_permuted_labels_give(root
     save_scores(folder / "cifar10-nin.json", "cifar10-nin", "full", "gap", over_seeds(one))
     save_scores(folder / "cifar10-nin-fc.json", "cifar10-nin-fc", "full", "fc", over_seeds(two))
     (cells,) = scores_table(load_study(PARAMS, "full", root)).to_dict("records")
-    assert cells["cifar10-nin"] == "0.500 (0.400 to 0.600, one run); nulls: permuted labels not run"
+    assert cells["cifar10-nin"] == "0.500 (0.400 to 0.600, one run); n = 9; nulls: permuted labels not run"
     assert cells["cifar10-nin-fc"] == "0.500 (0.400 to 0.600); nulls: permuted labels not run"
     save_scores(folder / f"{permuted}.json", permuted, "full", "gap", over_seeds({0: {"hit": score(0.1, None, 9)}}))
     (cells,) = scores_table(load_study(PARAMS, "full", root)).to_dict("records")
@@ -349,7 +350,7 @@ def test_what_is_kept_names_no_folder_of_the_machine_that_made_it() -> None:
 def test_what_is_kept_is_what_its_records_give(tmp_path: Path) -> None:
     """Reports, tables and figures of the repository, written anew from its records, are the same bytes."""
     params = load_params(ROOT)
-    for scale in (s.name for s in params.scales.values() if s.keep_records and (ROOT / "results" / s.name).is_dir()):
+    for scale in [study.scale.name for study in kept_studies(params, ROOT)]:
         here = project(tmp_path / scale)
         shutil.copytree(ROOT / "results", here / "results")
         kept = {p: p.read_bytes() for p in (here / "results" / scale).rglob("*") if p.is_file()}

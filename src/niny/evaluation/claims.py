@@ -96,7 +96,7 @@ def to_records(claims: Sequence[Claim], verdicts: Sequence[Verdict], earlier: Se
 
 
 def _outdated(record: dict[str, Any], claim: Claim) -> bool:
-    return record["version"] < claim.version and record["n"] > 0
+    return bool(record["version"] < claim.version and record["n"] > 0)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

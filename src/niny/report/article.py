@@ -17,6 +17,7 @@ from niny.paper import OPEN_CHOICES, TABLES, TEXT, Results, reported
 from niny.report.class_maps import class_maps
 from niny.report.explorer import explorer_command, load_explorer
 from niny.report.figures import CURVES, errors_picture, figure_3_picture, network_picture
+from niny.report.pairs import pairs_table
 from niny.report.parts import Article, Image, Section, Table, image, origin, report_command, table, tables_command
 from niny.report.questions import answered, finding
 from niny.report.speed import speed_picture
@@ -41,6 +42,12 @@ from niny.report.tables import (
 from niny.report.trials import trial_runs, trial_scale, trials_table
 from niny.report.trust import trust
 from niny.report.words import NONE, between, distinct, duration, listed, plural
+
+PAIRS = (
+    "Over n seeds: the difference, its 95 % interval, and the share of seeds in which the first errs less. Image by "
+    "image, in the first seed of both: how many test images the first alone and the second alone gets right (McNemar's "
+    "exact test), which tells two trained networks apart, not two ways of training. p values are Holm's over the table."
+)
 
 
 def write_article(study: Study) -> Article:
@@ -220,8 +227,11 @@ def paper_tables(study: Study) -> Section:
         "them; nobody reran them here. Errors are per cent of the test images, ours as mean ± standard deviation over "
         "n runs; collapsed runs are counted beside n and enter no mean.",
     )
-    tables = tuple(one_paper_table(study, part) for part in TABLES + TEXT)
-    return Section("tables", "The paper's tables", words, tables)
+    tables = [one_paper_table(study, part) for part in TABLES + TEXT]
+    frame = pairs_table(study)
+    if len(frame):
+        tables.append(table(study, "Pair by pair", frame, "pairs", [*{*frame["First"], *frame["Second"]}], PAIRS))
+    return Section("tables", "The paper's tables", words, tuple(tables))
 
 
 def one_paper_table(study: Study, part: Results) -> Table:
@@ -281,8 +291,8 @@ def tried_table(study: Study, scale: str) -> Table:
     command = f"niny campaign --scale {scale} --only {' '.join(e for c in OPEN_CHOICES for e in c.trials)}"
     note = "One run each, on all but the last training images. The error is that on these: no test image was looked at."
     shown = table(study, "Tried on held-out images", trials_table(study, scale), "trials", note=note)
-    made = f"{plural(len(runs), 'run')} in `results/{scale}/runs`, by `{command}`"
-    return replace(shown, origin=f"{made}, commit {distinct(commits(runs))}" if len(runs) else f"none yet: `{command}`")
+    made = f"{plural(len(runs), 'run')} in `results/{scale}/runs`, by `{command}`, commit {distinct(commits(runs))}"
+    return replace(shown, origin=made if len(runs) else f"no runs yet: `{command}`")
 
 
 def chance(study: Study) -> tuple[Section, ...]:
@@ -312,8 +322,9 @@ def cost(study: Study) -> Section:
         items.append(
             table(study, "Cost of each experiment", costs.assign(Hardware=machine).drop(columns="Precision"), "cost")
         )
-        sampling = "Sampling is the error that comes from testing on so many images and no more (Wilson's interval)."
-        items.append(table(study, "Every run", each_run_table(study), "runs", note=sampling, folded=len(runs) > 10))
+        items.append(
+            table(study, "Every run", each_run_table(study), "runs", note=of_runs(study), folded=len(runs) > 10)
+        )
     benchmarks = kept(study.root)
     told = "nothing measured yet: run `niny bench`"
     if benchmarks:
@@ -335,6 +346,18 @@ def total_cost(study: Study) -> str:
 
 def measured_at(benchmarks: list[dict[str, Any]]) -> str:
     return distinct(commits(pd.DataFrame(benchmarks, columns=["commit", "changed"])))
+
+
+def of_runs(study: Study) -> str:
+    """What the columns of the table of runs are, and how often test images were looked at."""
+    every = study.scale.evaluate_every
+    looks = "every epoch" if every == 1 else f"every {every} epochs"
+    return (
+        f"Test % is the error after the last epoch. The test images are looked at {looks} for figure 3's curves; "
+        f"nothing is chosen by that. Train % is of the first {study.scale.probe_images:,} training images, masks off, "
+        "and so is every gap between the two. Sampling is the error that comes from testing on so many images and no "
+        "more (Wilson's interval)."
+    )
 
 
 def not_run(study: Study) -> Section:

@@ -1,6 +1,9 @@
 """The report's section on class maps: figure 4 again, the questions and their answers, all networks on one scale."""
 
+import pandas as pd
+
 from niny.maps import nested
+from niny.maps.boxes import LEFT_OUT, SHARED
 from niny.maps.records import is_null
 from niny.report.drawing import Picture
 from niny.report.heads import heads_table
@@ -37,6 +40,7 @@ def class_maps(study: Study) -> Section:
         )
         words += one_network(study)
         items = [scores_of_maps(study), image(study, scores_picture(study), scored(study)), *heads(study), *items]
+        items.append(box_classes(study))
     else:
         words.append("No scores of class maps are recorded at this scale.")
     if missing:
@@ -74,6 +78,15 @@ def scores_of_maps(study: Study) -> Table:
         note += " The null of permuted labels has not been run."
     shown = shown.drop(columns=["Score", "95 % interval"])
     return table(study, "Questions to the class maps", shown, "map-questions", names, note)
+
+
+def box_classes(study: Study) -> Table:
+    """Which photographs with boxes show what the networks know."""
+    named = [(name, ", ".join(f"{what} ({wnid})" for wnid, what in wnids.items())) for name, wnids in SHARED.items()]
+    frame = pd.DataFrame(named, columns=["CIFAR-10", "Tiny-ImageNet"])
+    without = "; ".join(f"{what} ({why})" for what, why in LEFT_OUT.items())
+    note = f"Not taken: {without}. Aeroplanes, deer and horses are not among Tiny-ImageNet's classes."
+    return table(study, "Photographs with boxes", frame, "box-classes", scored(study), note, folded=True)
 
 
 def heads(study: Study) -> list[Table]:

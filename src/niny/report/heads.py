@@ -1,14 +1,17 @@
 """Other heads and ways of training against the reference: what they do to the class maps, score by score."""
 
 import pandas as pd
+import torch
 
-from niny.config import SOURCES
+from niny.config import SOURCES, Run
+from niny.maps.forward import class_maps
+from niny.models import build
 from niny.report.questions import QUESTIONS, Question, of_classes, relation
 from niny.report.scores import scored_networks
 from niny.report.study import REFERENCE, Study, count, ours
 from niny.report.words import NONE, number
 
-MISSING = "Not measured"
+MISSING = "Not measured, or not to be compared"
 WHERE = {"above": "Above", "not told apart from": "Not told apart", "below": "Below"}
 
 
@@ -28,21 +31,33 @@ def is_rival(study: Study, network: str) -> bool:
 
 def _row(study: Study, network: str) -> dict[str, str]:
     found: dict[str, list[str]] = {where: [] for where in WHERE}
+    alike = cells_a_side(study.run(network)) == cells_a_side(study.run(REFERENCE))
     asked = [q for q in QUESTIONS if q.label and q.score in study.result(REFERENCE).maps]
+    asked = [q for q in asked if alike or q.unit != "correlation"]
     for question in asked:
         here = study.result(network).maps.get(of_classes(study, network, question.score))
         there = study.result(REFERENCE).maps[question.score]
         if here is not None:
             found[relation(here, there)].append(f"{whole_label(question)} {number(here.value)} ({number(there.value)})")
     missing = len(asked) - sum(map(len, found.values()))
+    other = "" if alike else "correlations of maps: its cells are of another size"
+    lacking = filter(None, (f"{missing} of {len(asked)} scores" if missing else "", other))
     told = {column: "; ".join(found[where]) or NONE for where, column in WHERE.items()}
     return {
         "Network": network,
         "n": count(study, network),
         "Test error %": ours(study, network),
         **told,
-        MISSING: f"{missing} of {len(asked)} scores" if missing else NONE,
+        MISSING: "; ".join(lacking) or NONE,
     }
+
+
+def cells_a_side(run: Run) -> int:
+    """How many cells its class maps have a side; correlations of maps of different resolution do not compare."""
+    with torch.device("meta"):
+        net = build(run)
+        images = torch.zeros(1, run.data.channels, run.data.size, run.data.size)
+        return class_maps(net, images).shape[-1]
 
 
 def whole_label(question: Question) -> str:

@@ -18,6 +18,7 @@ from niny.files import write_json, write_text
 from niny.maps.records import is_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
 from niny.report.heads import heads_table
+from niny.report.pairs import pairs_table
 from niny.report.questions import lacks_permuted, nulls_told, questions_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.spread import families, spread_table
@@ -51,6 +52,7 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "map-questions": questions_table(study),
         "map-scores": scores_table(study),
         "map-heads": heads_table(study),
+        "pairs": pairs_table(study),
         "open-choices": choices_table(study),
         "cost": cost_table(study),
         "data": data_table(study),
@@ -188,6 +190,7 @@ def _score(study: Study, experiment: str, name: str) -> str:
         return "not measured"
     several = "" if len(score.seeds) > 1 else ", one run"
     text = number(score.value) + (f" ({through(score.interval)}{several})" if score.interval else several)
+    text += f"; n = {score.n:,}" if score.n else ""
     missing = "permuted labels not run" if lacks_permuted(study, experiment) else ""
     told = ", ".join(filter(None, (nulls_told(study, experiment, name), missing)))
     return f"{text}; nulls: {told}" if told else text
@@ -216,11 +219,18 @@ def _effects(study: Study, choice: OpenChoice) -> str:
 def _effect(study: Study, experiment: str) -> str:
     """The test error of a variant less that of the reference, seed by seed, in points."""
     pair = paired(study.result(experiment).test_errors, study.result(REFERENCE).test_errors).difference
-    collapsed = f", {study.collapsed(experiment)} collapsed" if study.collapsed(experiment) else ""
+    collapsed = collapses(study, experiment)
     if pair.mean is None:
-        return f"{experiment}: {'collapsed' if collapsed else 'not run'}"
+        return f"{experiment}: {study.silence(experiment)}"
     how_sure = "one run" if pair.interval is None else f"{between(pair.interval, '+.2f')}, n = {pair.n}"
     return f"{experiment}: {pair.mean:+.2f} points ({how_sure}{collapsed})"
+
+
+def collapses(study: Study, experiment: str) -> str:
+    """How many runs died, and how many lived after an attempt or more that died."""
+    saved = study.of(experiment, "finished")["collapsed_attempts"] > 0
+    counts = {"collapsed": study.collapsed(experiment), "finished after an attempt that collapsed": int(saved.sum())}
+    return "".join(f", {n} {what}" for what, n in counts.items() if n)
 
 
 def cost_table(study: Study) -> pd.DataFrame:

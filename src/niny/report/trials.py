@@ -3,6 +3,9 @@
 The runs lie at the scale that holds the last training images out; their `test_error` is that of these images.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from niny.config import Params
@@ -13,6 +16,7 @@ from niny.report.study import Study
 from niny.report.words import NONE, between
 
 ERROR, INTERVAL = "Error on held-out images, %", "95 % interval"
+COLUMNS = ("Left open", "Tried", "Taken", ERROR, INTERVAL, "Images", "Epochs")
 
 
 def trial_scale(params: Params) -> str | None:
@@ -29,20 +33,21 @@ def trial_runs(study: Study, scale: str) -> pd.DataFrame:
 
 def trials_table(study: Study, scale: str) -> pd.DataFrame:
     """Every alternative of every choice that is made by trial, with its error on the held-out images."""
-    runs = trial_runs(study, scale).set_index("experiment", drop=False)
-    return pd.DataFrame([_row(study, choice, name, runs) for choice in OPEN_CHOICES for name in choice.trials])
+    runs = {run["experiment"]: run for run in trial_runs(study, scale).to_dict("records")}
+    rows = [
+        _row(study, choice, name, runs.get(name, {}))
+        for choice in OPEN_CHOICES
+        for name in choice.trials
+        if name in study.params.experiments
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _row(study: Study, choice: OpenChoice, name: str, runs: pd.DataFrame) -> dict[str, str]:
-    title = study.params.experiments[name].title
-    row = {"Left open": choice.item, "Tried": f"{name}\n{title}", "Taken": "yes" if name == choice.trials[0] else "no"}
-    state = runs.loc[name, "state"] if name in runs.index else "not run"
+def _row(study: Study, choice: OpenChoice, name: str, run: Mapping[Any, Any]) -> dict[str, str]:
+    tried, taken = f"{name}\n{study.params.experiments[name].title}", "yes" if name == choice.trials[0] else "no"
+    state = run.get("state", "not run")
     if state != "finished":
-        return row | {ERROR: state, INTERVAL: state, "Images": NONE, "Epochs": NONE}
-    error, images = runs.loc[name, "test_error"], int(runs.loc[name, "test_images"])
-    return row | {
-        ERROR: f"{error:.2f}",
-        INTERVAL: between(wilson(round(error * images / 100), images)),
-        "Images": f"{images:,}",
-        "Epochs": str(runs.loc[name, "epochs"]),
-    }
+        return dict(zip(COLUMNS, (choice.item, tried, taken, state, state, NONE, NONE), strict=True))
+    interval = between(wilson(round(run["test_error"] * run["test_images"] / 100), run["test_images"]))
+    found = f"{run['test_error']:.2f}", interval, f"{run['test_images']:,}", str(run["epochs"])
+    return dict(zip(COLUMNS, (choice.item, tried, taken, *found), strict=True))

@@ -1,0 +1,61 @@
+"""Pairs of networks: differences by seed and by image as the records have them, and p values corrected together."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from planted import plant, project, study_params
+
+from niny.evaluation.statistics import holm
+from niny.report.pairs import adjusted, pairs, pairs_table
+from niny.report.study import Study, load_study
+
+PARAMS = study_params()
+NIN, FC, CNN, NULL = "cifar10-nin", "cifar10-nin-fc", "cifar10-cnn-gap", "cifar10-nin-permuted"
+
+
+def planted(root: Path, runs: dict[str, list[float]]) -> Study:
+    for name, errors in runs.items():
+        for seed, error in enumerate(errors):
+            plant(root, PARAMS.run("full", name), seed, error)
+    return load_study(PARAMS, "full", root)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return project(tmp_path / "project")
+
+
+def rows(study: Study) -> pd.DataFrame:
+    return pairs_table(study).set_index(["First", "Second"])
+
+
+def test_a_pair_tells_its_difference_its_wins_and_the_images_that_one_alone_gets_right(root: Path) -> None:
+    row = rows(planted(root, {NIN: [10.0, 10.2, 10.1], FC: [11.0, 11.3, 11.3]})).loc[(NIN, FC)]
+    assert row["First less second, points"] == "-1.10\n-1.35 to -0.85"
+    assert row["First errs less"] == "1.00\n1.00 to 1.00"
+    assert row["Right in one alone"] == "100 : 0"  # planted networks err on the first images
+    assert row["n"] == "3"
+
+
+def test_single_runs_are_compared_image_by_image_alone(root: Path) -> None:
+    row = rows(planted(root, {NIN: [10.0], CNN: [10.0]})).loc[(NIN, CNN)]
+    assert row["First less second, points"] == "+0.00\none run"
+    assert (row["p"], row["First errs less"], row["p of the images"]) == ("–", "–", "1.00")
+
+
+def test_pairs_are_those_of_the_claims_and_the_reference_against_its_rivals_each_once(root: Path) -> None:
+    study = planted(root, {name: [10.0] for name in (NIN, FC, CNN, NULL, "cifar10-cnn-fc", "cifar10-nin-aug")})
+    found = [(pair.first, pair.second) for pair in pairs(study)]
+    assert (CNN, "cifar10-cnn-fc") in found
+    assert (NIN, "cifar10-nin-aug") in found
+    assert len({frozenset(two) for two in found}) == len(found)
+    assert not any(NULL in two for two in found)
+
+
+def test_p_values_are_corrected_together_and_missing_ones_stay_missing() -> None:
+    assert adjusted([0.01, None, 0.04]) == [*holm([0.01, 0.04])[:1], None, *holm([0.01, 0.04])[1:]]
+
+
+def test_without_runs_there_is_no_pair(root: Path) -> None:
+    assert pairs_table(planted(root, {NIN: [10.0]})).empty
