@@ -189,6 +189,7 @@ def add_maps(commands: "argparse._SubParsersAction[Parser]") -> None:
     score.add_argument("--grids", type=int, default=500, metavar="N", help="of each kind; other counts follow (500)")
     score.add_argument("--attribution", action="store_true", help="compare with other attributions too; takes minutes")
     score.add_argument("--json", action="store_true", help="print an object with all scores")
+    score.add_argument("--keep", type=Path, metavar="FOLDER", help="of weights of others: keep the scores there too")
     add_compute(score)
     score.set_defaults(command=score_maps)
     show = kinds.add_parser("show", help="draw the class maps of an image file")
@@ -451,15 +452,18 @@ def evaluate_weights(options: argparse.Namespace) -> None:
 
 
 def score_maps(options: argparse.Namespace) -> None:
+    from niny.maps.foreign import check_foreign, keep_found
     from niny.maps.listing import score_path, to_json, to_text
     from niny.training import choose_compute
 
     if not 5 <= options.grids <= 10_000:
         raise NinyError(f"--grids {options.grids}: from 5 to 10,000 of each kind")
-    compute = choose_compute(options.device, options.precision)
-    found = score_path(
-        load_params(), options.weights, project_root(), options.data, options.grids, options.attribution, compute
-    )
+    if options.keep:
+        check_foreign(options.weights)
+    compute, params, root = choose_compute(options.device, options.precision), load_params(), project_root()
+    found = score_path(params, options.weights, root, options.data, options.grids, options.attribution, compute)
+    if options.keep:
+        keep_found(found, params, options.keep, root, compute)
     print(to_json(found) if options.json else to_text(found))
 
 

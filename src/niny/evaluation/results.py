@@ -99,7 +99,7 @@ def _seed_folders(folder: Path) -> list[Path]:
 
 
 def _run_record(experiment: str, folder: Path, digest: str, root: Path) -> RunRecord:
-    metrics, environment = _read_json(folder / "metrics.json"), _read_json(folder / "environment.json")
+    metrics, environment = read_json(folder / "metrics.json"), read_json(folder / "environment.json")
     _check_metrics(metrics, folder / "metrics.json")
     state: State = "collapsed" if metrics["collapsed"] else "finished"
     if metrics["run_digest"] != digest:
@@ -157,7 +157,7 @@ def read_scores(path: Path) -> dict[str, Score]:
     """The map scores {name: Score} of one experiment; none where the file is not there."""
     if not path.is_file():
         return {}
-    scores = _read_json(path).get("scores")
+    scores = read_json(path).get("scores")
     if not isinstance(scores, dict):
         raise damaged(path, "no scores in it")
     try:
@@ -173,7 +173,8 @@ def _score(raw: Mapping[str, Any]) -> Score:
     return Score(float(raw["value"]), bounds, seeds, int(raw.get("n", 0)))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file of a record. Raises NinyError naming the file where there is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

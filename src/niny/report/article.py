@@ -14,7 +14,7 @@ from niny.benchmark.results import kept
 from niny.evaluation.rules import Status
 from niny.evaluation.statistics import paired
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, Results, reported
-from niny.report.class_maps import class_maps
+from niny.report.class_maps import authors_network, class_maps
 from niny.report.explorer import explorer_command, load_explorer
 from niny.report.figures import CURVES, errors_picture, figure_3_picture, network_picture
 from niny.report.pairs import pairs_table
@@ -58,6 +58,7 @@ def write_article(study: Study) -> Article:
         paper_tables(study),
         curves(study),
         class_maps(study),
+        *authors_network(study),
         explore(study),
         left_open(study),
         *chance(study),

@@ -1,11 +1,14 @@
 """The report's section on class maps: figure 4 again, the questions and their answers, all networks on one scale."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from niny.maps import nested
 from niny.maps.boxes import LEFT_OUT, SHARED
 from niny.maps.records import is_null
 from niny.report.drawing import Picture
+from niny.report.foreign import FOLDER, foreign_record, foreign_table, made_at, sampling
 from niny.report.heads import heads_table
 from niny.report.parts import Image, Section, Table, image, origin, table
 from niny.report.questions import (
@@ -21,7 +24,7 @@ from niny.report.questions import (
 )
 from niny.report.scores import scores_picture
 from niny.report.study import REFERENCE, Study
-from niny.report.words import NONE, listed
+from niny.report.words import NONE, between, listed
 
 
 def class_maps(study: Study) -> Section:
@@ -87,6 +90,24 @@ def box_classes(study: Study) -> Table:
     without = "; ".join(f"{what} ({why})" for what, why in LEFT_OUT.items())
     note = f"Not taken: {without}. Aeroplanes, deer and horses are not among Tiny-ImageNet's classes."
     return table(study, "Photographs with boxes", frame, "box-classes", scored(study), note, folded=True)
+
+
+def authors_network(study: Study) -> tuple[Section, ...]:
+    """The same questions to the network that the authors published, where its scores are kept."""
+    record = foreign_record(study)
+    if record is None:
+        return ()
+    words = (
+        f"What the network's authors published for Caffe errs here on {record['test_error']:.2f} % of the test images "
+        f"(sampling error of the test set: {between(sampling(record))}): a network of the paper's kind and accuracy "
+        "that nobody here trained. Its second pooling averages, where the paper says that it takes the largest. These "
+        "are the same questions to its maps, on the same images, grids and canvases. It is one network: intervals are "
+        "over images.",
+    )
+    weights = f"`{record['weights']}`, SHA-256 {record['sha256'][:12]}"
+    made = f"1 run in `results/{FOLDER}`: {weights}, commit {made_at(study)}"
+    shown = table(study, "The questions to the authors' own network", foreign_table(study), "authors")
+    return (Section("authors", "The authors' own network", words, (replace(shown, origin=made),), level=3),)
 
 
 def heads(study: Study) -> list[Table]:

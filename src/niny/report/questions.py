@@ -183,14 +183,15 @@ QUESTIONS = (
 
 def questions_table(study: Study) -> pd.DataFrame:
     """A row for each question: the score, its nulls and what it means; words where nothing was measured."""
-    return pd.DataFrame([_row(study, question) for question in QUESTIONS] + _spread_rows(study))
+    return pd.DataFrame([question_row(study, question) for question in QUESTIONS] + _spread_rows(study))
 
 
 def answered(study: Study) -> list[Question]:
     return [question for question in QUESTIONS if question.score in study.result(question.experiment).maps]
 
 
-def _row(study: Study, question: Question) -> dict[str, str]:
+def question_row(study: Study, question: Question) -> dict[str, str]:
+    """A question, the score that answers it, its nulls and what it means."""
     score = study.result(question.experiment).maps.get(question.score)
     row = {"Question": question.asks, "Score": question.score, "Network": question.experiment}
     if score is None:

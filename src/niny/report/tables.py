@@ -17,6 +17,7 @@ from niny.evaluation.statistics import paired, wilson
 from niny.files import write_json, write_text
 from niny.maps.records import is_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
+from niny.report.foreign import foreign_record, foreign_table
 from niny.report.heads import heads_table
 from niny.report.pairs import pairs_table
 from niny.report.questions import lacks_permuted, nulls_told, questions_table
@@ -60,6 +61,7 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "missing": missing_table(study),
         "reproduce": reproduce_table(study),
         **({"trials": trials_table(study, scale)} if (scale := trial_scale(study.params)) else {}),
+        **({"authors": foreign_table(study)} if foreign_record(study) else {}),
         **({"spread": spread_table(study)} if families(study) else {}),
     }
 

@@ -1,0 +1,41 @@
+"""Scores of weights that are no run of this study, kept beside it: the authors' own network, above all."""
+
+from pathlib import Path
+
+from niny.config import Params
+from niny.errors import NinyError
+from niny.files import write_json
+from niny.maps.listing import Found
+from niny.maps.suite import origin
+from niny.models.registry import sha256
+from niny.training.device import Compute
+from niny.training.record import write_environment
+from niny.training.weights_file import evaluate_file
+
+RECORD = "maps.json"
+
+
+def check_foreign(path: Path) -> None:
+    """Raises NinyError for weights of this study, whose scores the stages `maps` and `attribution` keep."""
+    if about := origin(path):
+        stage = f"maps@{about.get('scale')}-{about.get('experiment')}"
+        raise NinyError(f"--keep: {path} is of a run of this study; dvc repro {stage} keeps its scores")
+
+
+def keep_found(found: Found, params: Params, folder: Path, root: Path, compute: Compute) -> Path:
+    """Write the scores with the test error and digest of the weights to `folder`, and where they were made beside."""
+    said = evaluate_file(params, found.weights, params.datasets[found.data], root)
+    about = {
+        "weights": found.weights.name,
+        "sha256": sha256(found.weights),
+        "data": found.data,
+        "head": found.head,
+        "test_error": said.error,
+        "test_images": len(said.predicted),
+        "grids": found.grids,
+        "skipped": dict(found.skipped),
+    }
+    command = f"niny maps score {found.weights.name} --data {found.data} --attribution --keep {folder.name}"
+    write_json(folder / RECORD, {**about, "scores": found.scores})
+    write_environment(folder / "environment.json", compute, command, {"root": params.root_seed})
+    return folder / RECORD

@@ -1,0 +1,44 @@
+"""The authors' own trained network beside ours: the same questions to its class maps, where its scores are kept."""
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from niny.evaluation.results import read_json, read_scores
+from niny.evaluation.rules import ExperimentResult
+from niny.evaluation.statistics import Interval, wilson
+from niny.maps.foreign import RECORD
+from niny.report.questions import QUESTIONS, question_row
+from niny.report.study import REFERENCE, Study
+
+FOLDER = "authors"  # of results/
+
+
+def foreign_record(study: Study) -> dict[str, Any] | None:
+    """None where no scores of theirs are kept, or of a network for other images than the reference's."""
+    path = study.root / "results" / FOLDER / RECORD
+    if REFERENCE not in study.results or not path.is_file():
+        return None
+    record = read_json(path)
+    return record if record["data"] == study.run(REFERENCE).data.name else None
+
+
+def sampling(record: dict[str, Any]) -> Interval:
+    images = int(record["test_images"])
+    return wilson(round(record["test_error"] * images / 100), images)
+
+
+def made_at(study: Study) -> str:
+    """The commit at which it was scored, in short."""
+    environment = read_json(study.root / "results" / FOLDER / "environment.json")
+    return f"{environment['commit'][:10]}{' with changes' if environment['changed'] else ''}"
+
+
+def foreign_table(study: Study) -> pd.DataFrame:
+    """A row for each question that was put to the reference, with what was found; words where it was not."""
+    scores = read_scores(study.root / "results" / FOLDER / RECORD)
+    theirs = replace(study, results={REFERENCE: ExperimentResult(maps=scores)})
+    asked = [question for question in QUESTIONS if question.experiment == REFERENCE]
+    frame = pd.DataFrame([question_row(theirs, question) for question in asked])
+    return frame.drop(columns="Network").replace("not run", "not measured")
