@@ -23,9 +23,9 @@ from niny.report import summary, write_figures, write_report, write_rescience, w
 from niny.report.article import write_article
 from niny.report.cards import write_weights
 from niny.report.door import kept_studies
-from niny.report.figures import draw_errors, draw_figure_3, errors_picture, measured
+from niny.report.figures import draw_errors, draw_figure_3, errors_picture
 from niny.report.scores import draw_scores
-from niny.report.study import load_study
+from niny.report.study import load_study, measured
 from niny.report.tables import NOT_TESTED, all_tables, energy, paper_table, scores_table
 from niny.report.words import duration, listed, plural
 

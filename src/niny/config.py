@@ -419,8 +419,9 @@ def plan(params: Params) -> dict[str, Any]:
     """What DVC needs to lay out the stages: the scales in use, the data sets, one entry a run, those with class maps.
 
     Scales that hold images out serve choices; their runs never meet the test split, so no table is made of them.
-    Comparing attributions takes minutes a network: scales that are no evidence do it for their first network alone.
-    An explorer is a megabyte: a scale keeps that of its first network, and others are made when they are opened.
+    Comparing attributions takes minutes a network: scales that are no evidence do it for their first network alone, and
+    where records are kept for the first under a fully connected head too. An explorer is a megabyte: a scale keeps that
+    of its first network, and others are made when they are opened.
     """
     in_use = [name for name, scale in params.scales.items() if params.experiments_at(name) and not scale.holdout]
     runs = {
@@ -434,12 +435,21 @@ def plan(params: Params) -> dict[str, Any]:
         for experiment in params.experiments_at(scale)
     }
     mapped = {key: run for key, run in runs.items() if params.experiments[run["experiment"]].net != "maxout"}
-    first = set({run["scale"]: key for key, run in reversed(mapped.items())}.values())
+    first = _first_of_each_scale(mapped)
+    kept = {key: run for key, run in mapped.items() if params.scales[run["scale"]].keep_records}
+    connected = {key: run for key, run in kept.items() if params.experiments[run["experiment"]].head == "fc"}
+    compared = first | _first_of_each_scale(connected)
     return {
         "scales": in_use,
         "datasets": sorted({run["dataset"] for run in runs.values()}),
         "runs": runs,
         "mapped": mapped,
-        "attributed": {key: run for key, run in mapped.items() if params.scales[run["scale"]].evidence or key in first},
+        "attributed": {
+            key: run for key, run in mapped.items() if params.scales[run["scale"]].evidence or key in compared
+        },
         "explored": {key: run for key, run in mapped.items() if key in first},
     }
+
+
+def _first_of_each_scale(runs: dict[str, dict[str, str]]) -> set[str]:
+    return set({run["scale"]: key for key, run in reversed(runs.items())}.values())

@@ -8,6 +8,7 @@ from niny.maps import nested
 from niny.maps.boxes import LEFT_OUT, SHARED
 from niny.maps.records import is_null
 from niny.report.drawing import Picture
+from niny.report.dynamics import dynamics_picture, followed
 from niny.report.foreign import FOLDER, foreign_record, foreign_table, made_at, sampling
 from niny.report.heads import heads_table
 from niny.report.parts import Image, Section, Table, image, origin, table
@@ -43,14 +44,14 @@ def class_maps(study: Study) -> Section:
         )
         words += one_network(study)
         items = [scores_of_maps(study), image(study, scores_picture(study), scored(study)), *heads(study), *items]
+        items += [image(study, dynamics_picture(study), followed(study))] if followed(study) else []
         items.append(box_classes(study))
     else:
         words.append("No scores of class maps are recorded at this scale.")
     if missing:
         words.append(f"No class maps are drawn yet of {listed([f'`{name}`' for name in missing])}.")
-    attribution = attribution_image(study, REFERENCE)
-    if (study.folder / attribution.file).is_file():
-        items.append(attribution)
+    compared = [attribution_image(study, experiment.name) for experiment in study.experiments]
+    items += [picture for picture in compared if (study.folder / picture.file).is_file()]
     return Section("maps", "What the class maps say", tuple(words), tuple(items))
 
 

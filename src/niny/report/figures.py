@@ -24,9 +24,10 @@ from niny.models import build, parameter_count
 from niny.models.blocks import Dropout
 from niny.paper import FIGURE_3, reported
 from niny.report.drawing import Picture, save
+from niny.report.dynamics import draw_dynamics
 from niny.report.scores import draw_scores
 from niny.report.speed import draw_speed
-from niny.report.study import REFERENCE, Study, data_name, load_study
+from niny.report.study import REFERENCE, Study, data_name, load_study, measured
 from niny.style import BLUE, INK, MUTED, ORANGE
 
 CURVES = (
@@ -37,13 +38,14 @@ LAST = FIGURE_3.epochs[-1]
 
 
 def write_figures(params: Params, scale: str, root: Path) -> list[Path]:
-    """Write results/<scale>/figures/{network,errors,figure-3,map-scores,speed}.svg; the paths written."""
+    """Write results/<scale>/figures/{network,errors,figure-3,map-scores,map-epochs,speed}.svg; the paths written."""
     study = load_study(params, scale, root)
     drawings: Mapping[str, Callable[[Study], Figure]] = {
         "network": draw_network,
         "errors": draw_errors,
         "figure-3": draw_figure_3,
         "map-scores": draw_scores,
+        "map-epochs": draw_dynamics,
         "speed": draw_speed,
     }
     return [save(draw, study, study.folder / "figures" / f"{name}.svg") for name, draw in drawings.items()]
@@ -211,14 +213,6 @@ def _our_curve(axes: Axes, study: Study, experiment: str, column: str, colour: s
     if max(map(len, by_epoch.values())) > 1:
         low, high = ([bound(by_epoch[e]) for e in epochs] for bound in (min, max))
         axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
-
-
-def measured(history: Mapping[int, Sequence[Mapping[str, float]]], column: str) -> dict[int, list[float]]:
-    """{epoch: values of all runs} of a column of the history, for the epochs that every run measured."""
-    values: dict[int, list[float]] = {}
-    for row in (row for rows in history.values() for row in rows if column in row):
-        values.setdefault(int(row["epoch"]), []).append(row[column])
-    return {epoch: found for epoch, found in values.items() if len(found) == len(history)}
 
 
 def _error_axis(axes: Axes) -> None:

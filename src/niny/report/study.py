@@ -1,6 +1,6 @@
 """All that a report speaks of, read once: the parameters, the runs of one scale, their results and the verdicts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,14 @@ def count(study: Study, experiment: str | None) -> str:
     """How many runs a number is made of, and how many collapsed beside them."""
     n, collapsed = study.errors(experiment).n, study.collapsed(experiment)
     return f"{n} (+{collapsed} collapsed)" if collapsed else str(n)
+
+
+def measured(history: Mapping[int, Sequence[Mapping[str, float]]], column: str) -> dict[int, list[float]]:
+    """{epoch: values of all runs} of a column of the history, for the epochs that every run measured."""
+    values: dict[int, list[float]] = {}
+    for row in (row for rows in history.values() for row in rows if column in row):
+        values.setdefault(int(row["epoch"]), []).append(row[column])
+    return {epoch: found for epoch, found in values.items() if len(found) == len(history)}
 
 
 def scale_label(scale: Scale) -> str:

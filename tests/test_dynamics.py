@@ -1,0 +1,57 @@
+"""Maps followed through training: means over runs, of networks whose maps belong to classes, and of none that died."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from planted import plant, project, study_params
+
+from niny.report.dynamics import draw_dynamics, dynamics_picture, followed
+from niny.report.study import Study, load_study
+
+PARAMS = study_params()
+NIN, FC, DEAD = "cifar10-nin", "cifar10-nin-fc", "cifar10-nin-he"
+
+
+def looked_at(folder: Path, claim: float) -> None:
+    """Add to a planted history what was seen of the maps in every second epoch."""
+    history = pd.read_csv(folder / "history.csv")
+    history.loc[history["test_error"].notna(), "map_claim1_rate"] = claim
+    history.to_csv(folder / "history.csv", index=False)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    root = project(tmp_path / "project")
+    for seed, claim in enumerate((0.4, 0.6)):
+        looked_at(plant(root, PARAMS.run("full", NIN), seed, 20.0), claim)
+    looked_at(plant(root, PARAMS.run("full", FC), 0, 20.0), 0.5)
+    looked_at(plant(root, PARAMS.run("full", DEAD), 0, 90.0, collapsed=True), 0.1)
+    return load_study(PARAMS, "full", root)
+
+
+def test_lines_are_means_over_runs_from_the_first_look_to_the_last(study: Study) -> None:
+    claim, *others = draw_dynamics(study).axes
+    line, end = claim.lines
+    assert set(line.get_ydata()) == {0.5}
+    assert end.get_xdata()[0] == pytest.approx(20 + 70 / 260, abs=1e-3)
+    assert len(line.get_xdata()) == 130
+    assert not any(axes.lines for axes in others)
+
+
+def test_time_runs_to_the_right_as_the_error_falls(study: Study) -> None:
+    left, right = draw_dynamics(study).axes[0].get_xlim()
+    assert left > 50 > 20 > right
+
+
+def test_a_fully_connected_head_has_no_map_of_a_class_and_a_dead_network_nothing_to_follow(study: Study) -> None:
+    assert followed(study) == [NIN]
+    assert (
+        "cifar10-nin, largest in the true map: 0.500 at an error of 55.0 %, 0.500 at the end"
+        in dynamics_picture(study).alt
+    )
+
+
+def test_nothing_followed_is_said(tmp_path: Path) -> None:
+    figure = draw_dynamics(load_study(PARAMS, "full", project(tmp_path / "project")))
+    assert [text.get_text() for text in figure.texts] == ["no class map was looked at in training"]
