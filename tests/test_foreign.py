@@ -82,7 +82,9 @@ def test_weights_of_a_run_are_refused_before_anything_is_scored(
     initialise(net, "he", 0.0, 0)
     save_weights(path, net.state_dict(), {"experiment": "cifar10-nin", "scale": "short", "run_digest": "0"})
     with pytest.raises(NinyError, match="dvc repro maps@short-cifar10-nin keeps its scores"):
-        keeping.check_foreign(path)
+        keeping.check_foreign(path, tmp_path / "kept")
     assert main(["maps", "score", str(path), "--keep", str(tmp_path / "kept")]) == 1
     assert "is of a run of this study" in capsys.readouterr().err
     assert not (tmp_path / "kept").exists()
+    with pytest.raises(NinyError, match="is a file; name a folder"):
+        keeping.check_foreign(tmp_path / "net.caffemodel", path)

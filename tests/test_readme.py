@@ -56,6 +56,7 @@ RUN_BY = {
     "niny data fetch": "test_cli.test_a_set_is_fetched_and_verified",
     "niny evaluate": "test_cli.test_train_then_status_then_evaluate",
     "niny export": "test_export.test_with_pixels_the_file_does_the_preprocessing",
+    "niny maps score": "test_foreign.test_what_is_kept_names_the_file_its_digest_and_its_error",
     "niny maps show": "test_maps_show.test_show_draws_any_image_by_a_weights_file",
     "niny plan": "test_readme.test_the_experiment_that_the_readme_adds_ends_in_the_tables",
     "niny predict": "test_inference.test_predict_prints_answers_and_draws_maps",

@@ -459,11 +459,11 @@ def score_maps(options: argparse.Namespace) -> None:
     if not 5 <= options.grids <= 10_000:
         raise NinyError(f"--grids {options.grids}: from 5 to 10,000 of each kind")
     if options.keep:
-        check_foreign(options.weights)
+        check_foreign(options.weights, options.keep)
     compute, params, root = choose_compute(options.device, options.precision), load_params(), project_root()
     found = score_path(params, options.weights, root, options.data, options.grids, options.attribution, compute)
     if options.keep:
-        keep_found(found, params, options.keep, root, compute)
+        keep_found(found, params, options.keep, root, compute, options.attribution)
     print(to_json(found) if options.json else to_text(found))
 
 

@@ -15,14 +15,18 @@ from niny.training.weights_file import evaluate_file
 RECORD = "maps.json"
 
 
-def check_foreign(path: Path) -> None:
-    """Raises NinyError for weights of this study, whose scores the stages `maps` and `attribution` keep."""
+def check_foreign(path: Path, folder: Path) -> None:
+    """Raises NinyError for weights of this study, whose scores the stages `maps` and `attribution` keep, or no folder."""
+    if folder.exists() and not folder.is_dir():
+        raise NinyError(f"--keep: {folder} is a file; name a folder, as results/authors")
     if about := origin(path):
         stage = f"maps@{about.get('scale')}-{about.get('experiment')}"
         raise NinyError(f"--keep: {path} is of a run of this study; dvc repro {stage} keeps its scores")
 
 
-def keep_found(found: Found, params: Params, folder: Path, root: Path, compute: Compute) -> Path:
+def keep_found(
+    found: Found, params: Params, folder: Path, root: Path, compute: Compute, attribution: bool = True
+) -> Path:
     """Write the scores with the test error and digest of the weights to `folder`, and where they were made beside."""
     said = evaluate_file(params, found.weights, params.datasets[found.data], root)
     about = {
@@ -35,7 +39,8 @@ def keep_found(found: Found, params: Params, folder: Path, root: Path, compute: 
         "grids": found.grids,
         "skipped": dict(found.skipped),
     }
-    command = f"niny maps score {found.weights.name} --data {found.data} --attribution --keep {folder.name}"
+    words = [found.weights.name, "--data", found.data, "--grids", str(found.grids), *["--attribution"] * attribution]
+    command = f"niny maps score {' '.join(words)}"
     write_json(folder / RECORD, {**about, "scores": found.scores})
     write_environment(folder / "environment.json", compute, command, {"root": params.root_seed})
     return folder / RECORD
