@@ -16,7 +16,7 @@ RECORD = "maps.json"
 
 
 def check_foreign(path: Path, folder: Path) -> None:
-    """Raises NinyError for weights of this study, whose scores the stages `maps` and `attribution` keep, or no folder."""
+    """Raises NinyError where `folder` is none, and for weights of this study: stages keep the scores of those."""
     if folder.exists() and not folder.is_dir():
         raise NinyError(f"--keep: {folder} is a file; name a folder, as results/authors")
     if about := origin(path):

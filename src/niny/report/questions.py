@@ -131,6 +131,7 @@ QUESTIONS = (
         "Trained with binary cross-entropy, raw maps hold {value} of their positive part in the right cell",
         items="grids",
         claim="binary-loss-localises",
+        rivals=(("softmax cross-entropy, without the last ReLU too", "cifar10-nin-nofinalrelu", "gridpg3_mass.raw"),),
         experiment="cifar10-nin-bce",
     ),
     Question(
