@@ -116,7 +116,11 @@ def heads(study: Study) -> list[Table]:
     frame = heads_table(study)
     if not len(frame):
         return []
-    note = f"In brackets the score of `{REFERENCE}`, to which the columns compare it by the rule above."
+    note = (
+        f"In brackets the score of `{REFERENCE}`, to which the columns compare it by the rule above. A fully connected "
+        "head, and a locally connected layer, read larger canvases in tiles of the training size, each as if it stood "
+        "alone."
+    )
     title = "Other heads and ways of training"
     return [table(study, title, frame, "map-heads", [REFERENCE, *frame["Network"]], note)]
 
