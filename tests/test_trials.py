@@ -27,8 +27,7 @@ def study(tmp_path: Path) -> Study:
 
 
 def lines(study: Study) -> pd.DataFrame:
-    frame = all_tables(study)["trials"]
-    return frame.set_index(frame["Tried"].map(lambda text: text.splitlines()[0]))
+    return all_tables(study)["trials"].set_index("Experiment")
 
 
 def test_a_trial_s_error_is_that_of_its_record_with_wilson_s_interval(study: Study) -> None:

@@ -51,8 +51,15 @@ NUMBERS = {
     "How many",
     "Took",
     "Value",
+    "First less second, points",
+    "p",
+    "First errs less",
+    "Right in one alone",
+    "p of the images",
+    "Error on held-out images, %",
+    "Images",
 }
-CODES = {"Experiment", "Command", "Runs", "Score", "Network"}
+CODES = {"Experiment", "Network", "First", "Second", "Command", "Score"}
 PROSE = {
     "Claim",
     "The paper says",
@@ -113,7 +120,7 @@ def kind(column: str) -> str:
     """How a column is set: figures to the right, names unbroken, sentences with room."""
     if column in NUMBERS:
         return "number"
-    return "code" if column in CODES else "prose" if column in PROSE else column.lower()
+    return "code" if column in {*CODES, "Runs"} else "prose" if column in PROSE else column.lower()
 
 
 def cell(value: str, column: str) -> Markup:
@@ -124,7 +131,7 @@ def cell(value: str, column: str) -> Markup:
         return Markup('<span class="pill {}">{}</span>').format(first.replace(" ", "-"), first) + small
     if column == "Runs" and first.startswith("runs/"):
         return Markup('<a href="{}/">{}</a>').format(link(first), first.removeprefix("runs/"))
-    if column in ("Experiment", "Command", "Score", "Network"):
+    if column in CODES:
         return Markup("<code>{}</code>").format(first)
     if column == "What it means":
         return inline(first)
@@ -202,7 +209,7 @@ def made(item: Table | Explorer) -> str:
 
 def _plain(value: str, column: object) -> str:
     text = str(value)
-    if column in ("Experiment", "Command", "Score", "Network"):
+    if column in CODES:
         return code(text.replace("\n", " "))
     shown = "<br>".join(map(plain, text.split("\n")))
     return f"[{shown.removeprefix('runs/')}]({link(text)})" if column == "Runs" and text.startswith("runs/") else shown

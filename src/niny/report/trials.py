@@ -16,7 +16,7 @@ from niny.report.study import Study
 from niny.report.words import NONE, between
 
 ERROR, INTERVAL = "Error on held-out images, %", "95 % interval"
-COLUMNS = ("Left open", "Tried", "Taken", ERROR, INTERVAL, "Images", "Epochs")
+COLUMNS = ("Left open", "Experiment", "Tried", "Taken", ERROR, INTERVAL, "Images", "Epochs")
 
 
 def trial_scale(params: Params) -> str | None:
@@ -44,10 +44,10 @@ def trials_table(study: Study, scale: str) -> pd.DataFrame:
 
 
 def _row(study: Study, choice: OpenChoice, name: str, run: Mapping[Any, Any]) -> dict[str, str]:
-    tried, taken = f"{name}\n{study.params.experiments[name].title}", "yes" if name == choice.trials[0] else "no"
-    state = run.get("state", "not run")
+    taken, title = "yes" if name == choice.trials[0] else "no", study.params.experiments[name].title
+    about, state = (choice.item, name, title, taken), run.get("state", "not run")
     if state != "finished":
-        return dict(zip(COLUMNS, (choice.item, tried, taken, state, state, NONE, NONE), strict=True))
+        return dict(zip(COLUMNS, (*about, state, state, NONE, NONE), strict=True))
     interval = between(wilson(round(run["test_error"] * run["test_images"] / 100), run["test_images"]))
     found = f"{run['test_error']:.2f}", interval, f"{run['test_images']:,}", str(run["epochs"])
-    return dict(zip(COLUMNS, (choice.item, tried, taken, *found), strict=True))
+    return dict(zip(COLUMNS, (*about, *found), strict=True))
