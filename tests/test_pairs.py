@@ -32,16 +32,16 @@ def rows(study: Study) -> pd.DataFrame:
 
 def test_a_pair_tells_its_difference_its_wins_and_the_images_that_one_alone_gets_right(root: Path) -> None:
     row = rows(planted(root, {NIN: [10.0, 10.2, 10.1], FC: [11.0, 11.3, 11.3]})).loc[(NIN, FC)]
-    assert row["First less second, points"] == "-1.10\n-1.35 to -0.85"
-    assert row["First errs less"] == "1.00\n1.00 to 1.00"
-    assert row["Right in one alone"] == "100 : 0"  # planted networks err on the first images
+    assert row["Difference"] == "-1.10\n-1.35 to -0.85"
+    assert row["Wins"] == "1.00\n1.00 to 1.00"
+    assert row["Right alone"] == "100 : 0"  # planted networks err on the first images
     assert row["n"] == "3"
 
 
 def test_single_runs_are_compared_image_by_image_alone(root: Path) -> None:
     row = rows(planted(root, {NIN: [10.0], CNN: [10.0]})).loc[(NIN, CNN)]
-    assert row["First less second, points"] == "+0.00\none run"
-    assert (row["p"], row["First errs less"], row["p of the images"]) == ("–", "–", "1.00")
+    assert row["Difference"] == "+0.00\none run"
+    assert (row["p"], row["Wins"], row["p, images"]) == ("–", "–", "1.00")
 
 
 def test_pairs_are_those_of_the_claims_and_the_reference_against_its_rivals_each_once(root: Path) -> None:

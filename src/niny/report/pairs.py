@@ -16,10 +16,7 @@ from niny.report.heads import is_rival
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, between, number
 
-COLUMNS = (
-    *("First", "Second", "n", "First less second, points", "p", "First errs less"),
-    *("Right in one alone", "p of the images"),
-)
+COLUMNS = ("First", "Second", "n", "Difference", "p", "Wins", "Right alone", "p, images")
 
 
 @dataclass(frozen=True)
