@@ -44,10 +44,10 @@ from niny.report.trust import trust
 from niny.report.words import NONE, between, distinct, duration, listed, plural
 
 PAIRS = (
-    "The difference is that of the test errors, first less second, in points, with its 95 % interval over n seeds; wins "
-    "are the share of seeds in which the first errs less. Image by image, in the first seed of both: how many test "
-    "images the first alone and the second alone gets right (McNemar's exact test), which tells two trained networks "
-    "apart, not two ways of training. p values are Holm's over the table."
+    "The difference is that of the test errors, first less second, in points, with its 95 % interval over n seeds; "
+    "wins are the share of seeds in which the first errs less. Image by image, in the first seed of both: how many "
+    "test images the first alone and the second alone gets right (McNemar's exact test), which tells two trained "
+    "networks apart, not two ways of training. p values are Holm's over the table."
 )
 
 
