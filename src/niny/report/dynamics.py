@@ -18,7 +18,8 @@ PANELS = {
     "map_gini": "Gini index (0 flat, 1 one cell)",
 }
 LOOKS = tuple((colour, dash) for dash in ("-", "--", ":") for colour in (BLUE, ORANGE, GREEN, PINK, YELLOW, INK))
-ERROR, TICKS = "test_error", (90, 70, 50, 40, 30, 20, 15, 10, 7, 5)
+ERROR, TICKS = "test_error", (90, 70, 50, 40, 30, 20, 15, 10, 7, 5, 2, 1)
+LEAST = 0.1  # per cent: the axis of errors is logarithmic
 
 
 def followed(study: Study) -> list[str]:
@@ -56,7 +57,7 @@ def draw_dynamics(study: Study) -> Figure:
         figure.text(0.5, 0.4, "no class map was looked at in training", ha="center", color=MUTED)
         return figure
     panels = figure.subplots(2, 2, sharex=True).flatten()
-    errors = [error for name in names for error, _ in _path(study, name, next(iter(PANELS)))]
+    errors = [max(error, LEAST) for name in names for column in PANELS for error, _ in _path(study, name, column)]
     for axes, (column, label) in zip(panels, PANELS.items(), strict=True):
         for name, (colour, dash) in zip(names, cycle(LOOKS)):
             _line(axes, _path(study, name, column), name, colour, dash)
