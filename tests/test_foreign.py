@@ -35,6 +35,7 @@ def root(tmp_path: Path) -> Path:
 def kept(root: Path, data: str = "cifar10") -> Study:
     folder = root / "results/authors"
     about = {"weights": "net.caffemodel", "sha256": "ab" * 32, "data": data, "test_error": 10.43, "test_images": 10_000}
+    about["grids"] = 500
     write_json(folder / "maps.json", {**about, "scores": SCORES})
     write_json(folder / "environment.json", {"commit": "0123456789abcdef", "changed": False})
     return load_study(PARAMS, "full", root)
@@ -68,7 +69,7 @@ def test_what_is_kept_names_the_file_its_digest_and_its_error(
     weights.write_bytes(b"weights")
     monkeypatch.setattr(keeping, "evaluate_file", lambda *_: Evaluation(10.43, torch.zeros(10_000)))
     found = Found(weights, "cifar10", "gap", (0,), 500, SCORES, {}, {}, "not run")
-    keeping.keep_found(found, PARAMS, folder, root, Compute(torch.device("cpu"), torch.float32))
+    keeping.keep_found(found, PARAMS, folder, root, Compute(torch.device("cpu"), torch.float32), attribution=True)
     record = keeping.RECORD
     assert '"weights": "net.caffemodel"' in (folder / record).read_text()
     assert '"test_error": 10.43' in (folder / record).read_text()
@@ -86,5 +87,9 @@ def test_weights_of_a_run_are_refused_before_anything_is_scored(
     assert main(["maps", "score", str(path), "--keep", str(tmp_path / "kept")]) == 1
     assert "is of a run of this study" in capsys.readouterr().err
     assert not (tmp_path / "kept").exists()
+    with pytest.raises(NinyError, match="is a folder; name a weights file"):
+        keeping.check_foreign(tmp_path, tmp_path / "kept")
+    save_weights(path, net.state_dict(), {"format": "pt"})  # as others' files have it
+    keeping.check_foreign(path, tmp_path / "kept")
     with pytest.raises(NinyError, match="is a file; name a folder"):
         keeping.check_foreign(tmp_path / "net.caffemodel", path)

@@ -10,12 +10,14 @@ from torch import Tensor
 from niny.config import DataSpec, load_params
 from niny.data.preprocess import Preprocessor
 from niny.data.sets import LABELS, TinyImageNetVal
+from niny.evaluation.claims import load_claims
+from niny.evaluation.rules import MapScore
 from niny.maps import suite
 from niny.maps.boxes import SHARED, best_overlaps, box_scores, max_box_accuracy, measure, prepare, shared
 from niny.maps.records import nulls_of
 from niny.models import initialise, nin_cifar
 from niny.training import Compute, snapshots
-from niny.training.snapshots import scores_on_photographs
+from niny.training.snapshots import lacks_photographs, scores_on_photographs
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BOXES = torch.tensor([[8, 16, 31, 47], [32, 0, 63, 31], [0, 0, 63, 63], [16, 16, 47, 39]] * 3)
@@ -112,6 +114,19 @@ def test_all_box_scores_come_with_their_nulls() -> None:
     assert all(0 <= score["value"] <= 1 for score in found.values())
 
 
+def test_scores_of_boxes_that_claims_ask_for_are_found_under_their_names() -> None:
+    fitted = Preprocessor.fit(
+        np.random.default_rng(1).integers(0, 256, (50, 3, 32, 32), np.uint8), DataSpec("cifar10", 10, 3, 32, "mean")
+    )
+    net = nin_cifar(width=0.05)
+    initialise(net, "he", 0.0, 0)
+    found = box_scores(net, validation(), fitted, names=NAMES, seed=0)
+    rules = [claim.rule for claim in load_claims(ROOT / "claims.yaml") if isinstance(claim.rule, MapScore)]
+    asked = {name for rule in rules for name in (rule.score, *rule.nulls) if name.startswith("box_")}
+    assert asked
+    assert asked <= set(found)
+
+
 def test_a_record_that_lacks_the_boxes_says_why_and_not_where_the_study_lies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +148,10 @@ def test_a_seed_whose_weights_are_not_kept_is_scored_on_the_boxes_as_the_kept_on
     fitted = Preprocessor.fit(np.random.default_rng(1).integers(0, 256, (50, 3, 32, 32), np.uint8), spec)
     net, compute = nin_cifar(width=0.05), Compute(torch.device("cpu"), torch.float32)
     initialise(net, "he", 0.0, 0)
-    assert scores_on_photographs(net, run, tmp_path, compute) == {}  # they have not been fetched
+    assert scores_on_photographs(net, run, tmp_path, compute) == {}
+    assert "first: niny data fetch tiny-imagenet-val" in str(lacks_photographs(run, tmp_path))
+    (tmp_path / "data/tiny-imagenet-val").mkdir(parents=True)
+    assert lacks_photographs(run, tmp_path) is None
     for name, found in {"load": None, "fitted": fitted, "load_tiny_imagenet_val": validation()}.items():
         monkeypatch.setattr(snapshots, name, lambda *_, found=found: found)
     count = run.scale.grids

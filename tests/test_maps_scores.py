@@ -131,7 +131,7 @@ def test_networks_that_cannot_have_a_score_say_why_and_keep_the_others() -> None
     assert [head_kind(net) for net in (oracle(), full, dense)] == ["gap", "fc", "dense"]
     assert why_one_size(oracle()) is None
     assert "one size" in str(why_one_size(full))
-    assert "takes no other size" in str(why_one_size(fixed))
+    assert "has weights for each place" in str(why_one_size(fixed))
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])

@@ -24,6 +24,7 @@ from niny.report.article import write_article
 from niny.report.cards import write_weights
 from niny.report.door import kept_studies
 from niny.report.figures import draw_errors, draw_figure_3, errors_picture
+from niny.report.parts import Table
 from niny.report.scores import draw_scores
 from niny.report.study import load_study, measured
 from niny.report.tables import NOT_TESTED, all_tables, energy, paper_table, scores_table
@@ -361,6 +362,17 @@ def test_what_is_kept_is_what_its_records_give(tmp_path: Path) -> None:
             write(params, scale, here)
         made = {path: path.read_bytes() if path.is_file() else None for path in kept}
         assert [str(p.relative_to(here)) for p in kept if made[p] != kept[p]] == [], f"dvc repro -s report@{scale}"
+
+
+def test_every_table_of_the_page_is_a_file_that_is_written(root: Path) -> None:
+    plant_all(root, "full", ERRORS)
+    plant_scores(root, PARAMS.run("full", "cifar10-nin"), {"box_hit.raw.dense": (0.7, 0.6, 0.8)})
+    study = load_study(PARAMS, "full", root)
+    named = {
+        item.file for section in write_article(study).sections for item in section.items if isinstance(item, Table)
+    }
+    assert "tables/box-classes.csv" in named
+    assert named <= {f"tables/{name}.csv" for name in all_tables(study)}
 
 
 def test_several_runs_are_drawn_with_their_spread_and_single_ones_as_dots(root: Path) -> None:

@@ -39,6 +39,7 @@ def test_what_was_not_tried_or_collapsed_looks_so(study: Study) -> None:
     assert lines(study).loc[OTHER, ERROR] == "not run"
     assert lines(study).loc[COLLAPSED, ERROR] == "collapsed"
     assert list(lines(study)["Taken"]) == ["yes", "no", "no"]
+    assert list(lines(replace(study, root=study.root / "elsewhere"))["Taken"]) == ["yes, untried", "no", "no"]
 
 
 def test_the_alternatives_differ_from_what_was_taken_in_preprocessing_alone_and_that_is_the_data_sets() -> None:
@@ -46,6 +47,7 @@ def test_the_alternatives_differ_from_what_was_taken_in_preprocessing_alone_and_
         taken, *others = [PARAMS.experiments[name] for name in choice.trials]
         assert taken.preprocessing is None
         for other in others:
+            assert other.preprocessing not in (None, PARAMS.datasets[taken.dataset].preprocessing)
             same = replace(other, name=taken.name, title=taken.title, scales=taken.scales, preprocessing=None)
             assert same == taken
 

@@ -463,7 +463,7 @@ def score_maps(options: argparse.Namespace) -> None:
     compute, params, root = choose_compute(options.device, options.precision), load_params(), project_root()
     found = score_path(params, options.weights, root, options.data, options.grids, options.attribution, compute)
     if options.keep:
-        keep_found(found, params, options.keep, root, compute, options.attribution)
+        keep_found(found, params, options.keep, root, compute, attribution=options.attribution)
     print(to_json(found) if options.json else to_text(found))
 
 

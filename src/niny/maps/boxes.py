@@ -26,16 +26,25 @@ from niny.models import Network
 
 SHARED: Mapping[str, Mapping[str, str]] = {  # CIFAR-10 class: WordNet ids of Tiny-ImageNet that are plainly of it
     "automobile": {
-        **{"n02814533": "station wagon", "n03100240": "convertible", "n03670208": "limousine"},
+        "n02814533": "station wagon",
+        "n03100240": "convertible",
+        "n03670208": "limousine",
         "n04285008": "sports car",
     },
     "bird": {
-        **{"n01855672": "goose", "n02002724": "black stork", "n02056570": "king penguin", "n02058221": "albatross"},
+        "n01855672": "goose",
+        "n02002724": "black stork",
+        "n02056570": "king penguin",
+        "n02058221": "albatross",
     },
     "cat": {"n02123045": "tabby", "n02123394": "Persian cat", "n02124075": "Egyptian cat"},
     "dog": {
-        **{"n02085620": "Chihuahua", "n02094433": "Yorkshire terrier", "n02099601": "golden retriever"},
-        **{"n02099712": "Labrador retriever", "n02106662": "German shepherd", "n02113799": "standard poodle"},
+        "n02085620": "Chihuahua",
+        "n02094433": "Yorkshire terrier",
+        "n02099601": "golden retriever",
+        "n02099712": "Labrador retriever",
+        "n02106662": "German shepherd",
+        "n02113799": "standard poodle",
     },
     "frog": {"n01641577": "bullfrog", "n01644900": "tailed frog"},
     "ship": {"n03662601": "lifeboat"},
@@ -45,7 +54,7 @@ LEFT_OUT = {  # what comes near a class, and why it is not taken
     "wild cats": "CIFAR-10's cats are domestic",
     "gazelle": "no deer",
     "gondola, police van": "neither plainly a ship nor a truck",
-    "buses, pickup-like cars": "CIFAR-10 leaves them out of automobile and of truck",
+    "buses, pickup-like cars": "no class of CIFAR-10 means them",
 }
 TOLERANCE = 15 / 224  # of the side: the pointing game's 15 pixels
 THRESHOLDS = np.arange(0, 1, 0.05)

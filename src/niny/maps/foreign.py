@@ -19,14 +19,15 @@ def check_foreign(path: Path, folder: Path) -> None:
     """Raises NinyError where `folder` is none, and for weights of this study: stages keep the scores of those."""
     if folder.exists() and not folder.is_dir():
         raise NinyError(f"--keep: {folder} is a file; name a folder, as results/authors")
-    if about := origin(path):
-        stage = f"maps@{about.get('scale')}-{about.get('experiment')}"
+    if path.is_dir():
+        raise NinyError(f"--keep: {path} is a folder; name a weights file of others")
+    about = origin(path)
+    if {"scale", "experiment"} <= set(about):
+        stage = f"maps@{about['scale']}-{about['experiment']}"
         raise NinyError(f"--keep: {path} is of a run of this study; dvc repro {stage} keeps its scores")
 
 
-def keep_found(
-    found: Found, params: Params, folder: Path, root: Path, compute: Compute, attribution: bool = True
-) -> Path:
+def keep_found(found: Found, params: Params, folder: Path, root: Path, compute: Compute, *, attribution: bool) -> Path:
     """Write the scores with the test error and digest of the weights to `folder`, and where they were made beside."""
     said = evaluate_file(params, found.weights, params.datasets[found.data], root)
     about = {
@@ -39,8 +40,10 @@ def keep_found(
         "grids": found.grids,
         "skipped": dict(found.skipped),
     }
+    inside = folder.resolve().is_relative_to(root.resolve())  # where the study lies is no part of a record
+    kept = folder.resolve().relative_to(root.resolve()) if inside else Path(folder.name)
     words = [found.weights.name, "--data", found.data, "--grids", str(found.grids), *["--attribution"] * attribution]
-    command = f"niny maps score {' '.join(words)}"
+    command = f"niny maps score {' '.join(words)} --keep {kept}"
     write_json(folder / RECORD, {**about, "scores": found.scores})
     write_environment(folder / "environment.json", compute, command, {"root": params.root_seed})
     return folder / RECORD

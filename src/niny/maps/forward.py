@@ -58,7 +58,7 @@ def why_no_maps(net: Network) -> str | None:
 def why_one_size(net: Network) -> str | None:
     """Why this network answers for images of one size alone, or None where it takes larger ones."""
     if any(isinstance(layer, LocallyConnected) for layer in net.modules()):
-        return "its locally connected layer has weights for each place and takes no other size"
+        return "its locally connected layer has weights for each place, those of images of one size"
     return None if head_kind(net) == "gap" else "its fully connected head reads maps of one size"
 
 

@@ -18,8 +18,8 @@ from niny.maps.samples import Scores
 
 OF_ONE_SEED = "maps.json"  # in a run folder: scored when training ended, for seeds whose weights are not kept
 STEPS, NOTHING = 31, -128  # rounding by a tenth of a standard deviation or so: less than a thousand resamples tell
-PLAIN = ("uniform", "random", "centre")  # maps that know nothing: of a subset as of the whole
-NULLS = (*PLAIN, "other_image", "unaligned", "untrained")
+BLIND = ("uniform", "random", "centre")  # maps that know nothing: of a subset as of the whole
+NULLS = (*BLIND, "other_image", "unaligned", "untrained")
 
 
 def save_scores(
@@ -93,7 +93,7 @@ def nulls_of(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _first(scores: Mapping[str, Any], name: str, null: str) -> Any:
     """The null after the name; a plain one also in the place of one of its parts, before what follows or instead."""
     parts = name.split(".")
-    for i in range(len(parts), 0 if null in PLAIN else len(parts) - 1, -1):
+    for i in range(len(parts), 0 if null in BLIND else len(parts) - 1, -1):
         for rest in ((), tuple(parts[i + 1 :])):
             if (candidate := ".".join((*parts[:i], null, *rest))) in scores:
                 return scores[candidate]

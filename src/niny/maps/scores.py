@@ -321,7 +321,7 @@ def place_scores(subject: Subject, count: int) -> Scores:
         maps, blank = class_maps(subject.net, canvas), class_maps(subject.blank, canvas[: max(1, count // 5)])
         variants = with_nulls(subject.net, maps, maps, blank, subject.draw("noise"), canvases.SIDE)
         samples |= sampled(variants, measure, len(chosen), f".{kind}")
-        del samples[f"place_iou.uniform.{kind}"]  # no window is the best one
+        del samples[f"place_iou.uniform.{kind}"]  # all windows are alike, but for rounding
     return bootstrap(samples, subject.draw("place"))
 
 

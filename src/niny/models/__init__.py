@@ -129,7 +129,7 @@ def linear_cifar(**options: Any) -> Network:
 
 
 def cnn(**options: Any) -> Network:
-    """Section 4.6's conventional CNN; its local layer works at the size it was built for only."""
+    """Section 4.6's conventional CNN; its local layer reads larger grids in tiles of the size it was built for."""
     return build_cnn(Options(**options))
 
 

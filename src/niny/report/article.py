@@ -13,7 +13,7 @@ import pandas as pd
 from niny.benchmark.results import kept
 from niny.evaluation.rules import Status
 from niny.evaluation.statistics import paired
-from niny.paper import OPEN_CHOICES, TABLES, TEXT, Results, reported
+from niny.paper import TABLES, TEXT, Results, reported
 from niny.report.class_maps import authors_network, class_maps
 from niny.report.explorer import explorer_command, load_explorer
 from niny.report.figures import CURVES, errors_picture, figure_3_picture, network_picture
@@ -45,9 +45,9 @@ from niny.report.words import NONE, between, distinct, duration, listed, plural
 
 PAIRS = (
     "The difference is that of the test errors, first less second, in points, with its 95 % interval over n seeds; "
-    "wins are the share of seeds in which the first errs less. Image by image, in the first seed of both: how many "
-    "test images the first alone and the second alone gets right (McNemar's exact test), which tells two trained "
-    "networks apart, not two ways of training. p values are Holm's over the table."
+    "wins are the share of seeds in which the first errs less, ties by half. Image by image, in the first seed of "
+    "both: how many test images the first alone and the second alone gets right (McNemar's exact test), which tells "
+    "two trained networks apart, not two ways of training. p values are Holm's, each column by itself."
 )
 
 
@@ -289,10 +289,10 @@ def left_open(study: Study) -> Section:
 
 def tried_table(study: Study, scale: str) -> Table:
     """The trials that choices were made by. Their records lie at the scale that holds images out, not at this one."""
-    runs = trial_runs(study, scale)
-    command = f"niny campaign --scale {scale} --only {' '.join(e for c in OPEN_CHOICES for e in c.trials)}"
+    runs, frame = trial_runs(study, scale), trials_table(study, scale)
+    command = f"niny campaign --scale {scale} --only {' '.join(frame['Experiment'])}"
     note = "One run each, on all but the last training images. The error is that on these: no test image was looked at."
-    shown = table(study, "Tried on held-out images", trials_table(study, scale), "trials", note=note)
+    shown = table(study, "Tried on held-out images", frame, "trials", note=note)
     made = f"{plural(len(runs), 'run')} in `results/{scale}/runs`, by `{command}`, commit {distinct(commits(runs))}"
     return replace(shown, origin=made if len(runs) else f"no runs yet: `{command}`")
 

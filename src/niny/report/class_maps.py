@@ -2,10 +2,8 @@
 
 from dataclasses import replace
 
-import pandas as pd
-
 from niny.maps import nested
-from niny.maps.boxes import LEFT_OUT, SHARED
+from niny.maps.boxes import LEFT_OUT
 from niny.maps.records import is_null
 from niny.report.drawing import Picture
 from niny.report.dynamics import dynamics_picture, followed
@@ -25,6 +23,7 @@ from niny.report.questions import (
 )
 from niny.report.scores import scores_picture
 from niny.report.study import REFERENCE, Study
+from niny.report.tables import boxes_table
 from niny.report.words import NONE, between, listed
 
 
@@ -45,7 +44,7 @@ def class_maps(study: Study) -> Section:
         words += one_network(study)
         items = [scores_of_maps(study), image(study, scores_picture(study), scored(study)), *heads(study), *items]
         items += [image(study, dynamics_picture(study), followed(study))] if followed(study) else []
-        items.append(box_classes(study))
+        items += boxes(study)
     else:
         words.append("No scores of class maps are recorded at this scale.")
     if missing:
@@ -84,13 +83,13 @@ def scores_of_maps(study: Study) -> Table:
     return table(study, "Questions to the class maps", shown, "map-questions", names, note)
 
 
-def box_classes(study: Study) -> Table:
-    """Which photographs with boxes show what the networks know."""
-    named = [(name, ", ".join(f"{what} ({wnid})" for wnid, what in wnids.items())) for name, wnids in SHARED.items()]
-    frame = pd.DataFrame(named, columns=["CIFAR-10", "Tiny-ImageNet"])
+def boxes(study: Study) -> list[Table]:
+    """Which photographs with boxes show what the networks know, where networks were asked about them."""
+    asked = [name for name in scored(study) if any(score.startswith("box_") for score in study.result(name).maps)]
     without = "; ".join(f"{what} ({why})" for what, why in LEFT_OUT.items())
     note = f"Not taken: {without}. Aeroplanes, deer and horses are not among Tiny-ImageNet's classes."
-    return table(study, "Photographs with boxes", frame, "box-classes", scored(study), note, folded=True)
+    shown = table(study, "Photographs with boxes", boxes_table(), "box-classes", asked, note, folded=True)
+    return [shown] if asked else []
 
 
 def authors_network(study: Study) -> tuple[Section, ...]:
@@ -102,8 +101,8 @@ def authors_network(study: Study) -> tuple[Section, ...]:
         f"What the network's authors published for Caffe errs here on {record['test_error']:.2f} % of the test images "
         f"(sampling error of the test set: {between(sampling(record))}): a network of the paper's kind and accuracy "
         "that nobody here trained. Its second pooling averages, where the paper says that it takes the largest. These "
-        "are the same questions to its maps, on the same images, grids and canvases. It is one network: intervals are "
-        "over images.",
+        "are the same questions to its maps, on the same test images, and as many as "
+        f"{record['grids']} grids of each kind. It is one network: intervals are over images.",
     )
     weights = f"`{record['weights']}`, SHA-256 {record['sha256'][:12]}"
     made = f"1 run in `results/{FOLDER}`: {weights}, commit {made_at(study)}"
@@ -118,8 +117,8 @@ def heads(study: Study) -> list[Table]:
         return []
     note = (
         f"In brackets the score of `{REFERENCE}`, to which the columns compare it by the rule above. A fully connected "
-        "head, and a locally connected layer, read larger canvases in tiles of the training size, each as if it stood "
-        "alone."
+        "head, and a locally connected layer, read what comes before them in tiles of the training size where a canvas "
+        "is larger, each as if it stood alone."
     )
     title = "Other heads and ways of training"
     return [table(study, title, frame, "map-heads", [REFERENCE, *frame["Network"]], note)]

@@ -65,7 +65,7 @@ def adjusted(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _row(pair: Pair, p_seeds: float | None, p_images: float | None) -> dict[str, str]:
-    difference, wins = pair.seeds.difference, pair.seeds.outperforms_interval
+    difference = pair.seeds.difference
     how_sure = "one run" if difference.interval is None else between(difference.interval, "+.2f")
     cells = (
         pair.first,
@@ -73,7 +73,7 @@ def _row(pair: Pair, p_seeds: float | None, p_images: float | None) -> dict[str,
         str(difference.n),
         f"{difference.mean:+.2f}\n{how_sure}",
         number(p_seeds),
-        f"{number(pair.seeds.outperforms)}\n{between(wins)}" if wins else NONE,
+        number(pair.seeds.outperforms) if difference.n > 1 else NONE,
         NONE if pair.images is None else f"{pair.images.only_a:,} : {pair.images.only_b:,}",
         number(p_images),
     )

@@ -69,7 +69,7 @@ QUESTIONS = (
         rivals=(("the images it gets right", REFERENCE, "claim1_rate.raw.correct"),),
     ),
     Question(
-        "Is it so on images that it gets right, as all of figure 4 are?",
+        "… and on images that it gets right?",
         "",
         "claim1_rate.raw.correct",
         "Of recognised images this holds for {value}",
@@ -294,7 +294,9 @@ def _against_nulls(score: Score, nulls: Mapping[str, Score], unit: str) -> list[
     if len(nulls) < 2 or len(relations) > 1:
         return _grouped(score, nulls)
     nearest = min(nulls, key=lambda words: abs(nulls[words].value - score.value))
-    return [f"{relations.pop()} all nulls, of which {nearest} comes nearest ({amount(nulls[nearest].value, unit)})"]
+    where = relations.pop()
+    which = "any null" if where == "not told apart from" else "all nulls"
+    return [f"{where} {which}, of which {nearest} comes nearest ({amount(nulls[nearest].value, unit)})"]
 
 
 def _bounds(study: Study, question: Question) -> Iterable[tuple[str, Score]]:

@@ -15,6 +15,7 @@ from niny.config import Params
 from niny.evaluation.rules import PredictionInterval
 from niny.evaluation.statistics import paired, wilson
 from niny.files import write_json, write_text
+from niny.maps.boxes import SHARED
 from niny.maps.records import is_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
 from niny.report.foreign import foreign_record, foreign_table
@@ -54,6 +55,7 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "map-scores": scores_table(study),
         "map-heads": heads_table(study),
         "pairs": pairs_table(study),
+        "box-classes": boxes_table(),
         "open-choices": choices_table(study),
         "cost": cost_table(study),
         "data": data_table(study),
@@ -196,6 +198,12 @@ def _score(study: Study, experiment: str, name: str) -> str:
     missing = "permuted labels not run" if lacks_permuted(study, experiment) else ""
     told = ", ".join(filter(None, (nulls_told(study, experiment, name), missing)))
     return f"{text}; nulls: {told}" if told else text
+
+
+def boxes_table() -> pd.DataFrame:
+    """The classes of CIFAR-10 among those of Tiny-ImageNet, whose photographs have boxes."""
+    named = [(name, ", ".join(f"{what} ({wnid})" for wnid, what in wnids.items())) for name, wnids in SHARED.items()]
+    return pd.DataFrame(named, columns=["CIFAR-10", "Tiny-ImageNet"])
 
 
 def choices_table(study: Study) -> pd.DataFrame:

@@ -44,8 +44,9 @@ def trials_table(study: Study, scale: str) -> pd.DataFrame:
 
 
 def _row(study: Study, choice: OpenChoice, name: str, run: Mapping[Any, Any]) -> dict[str, str]:
-    taken, title = "yes" if name == choice.trials[0] else "no", study.params.experiments[name].title
-    about, state = (choice.item, name, title, taken), run.get("state", "not run")
+    state = run.get("state", "not run")
+    taken = ("yes" if state == "finished" else "yes, untried") if name == choice.trials[0] else "no"
+    about = (choice.item, name, study.params.experiments[name].title, taken)
     if state != "finished":
         return dict(zip(COLUMNS, (*about, state, state, NONE, NONE), strict=True))
     interval = between(wilson(round(run["test_error"] * run["test_images"] / 100), run["test_images"]))

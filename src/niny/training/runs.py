@@ -37,7 +37,7 @@ from niny.training.optimiser import make_optimiser
 from niny.training.permuted import with_labels_of
 from niny.training.processes import agreed, leads
 from niny.training.seeds import Seeds
-from niny.training.snapshots import FOLLOWED, followed_maps, keep_followed, keep_scores, look_at_maps
+from niny.training.snapshots import FOLLOWED, followed_maps, keep_followed, keep_scores, lacks_photographs, look_at_maps
 from niny.training.update import Update, make_update
 
 ATTEMPTS = 3
@@ -139,6 +139,8 @@ def train_seed(
     """
     collapsed: list[dict[str, Any]] = []
     data = with_labels_of(run, data)
+    if seed and leads() and (lacking := lacks_photographs(run, root)):
+        say(f"{label(run, seed)}  {lacking}")
     for attempt in range(ATTEMPTS):
         seeds = Seeds(run.root_seed, seed, attempt, run.experiment.varies)
         trained = train_attempt(run, seeds, data, root, compute, say, until)

@@ -35,6 +35,7 @@ from niny.training.seeds import derive
 IMAGES, GRIDS, SIDE = 64, 16, 3
 KEPT_IMAGES, KEPT_EPOCHS = 12, 24
 FOLLOWED = "followed.npz"
+PHOTOGRAPHS = "tiny-imagenet-val"
 COLUMNS = ("map_claim1_rate", "map_entropy", "map_gini", *(f"map_gridpg3_mass_{view}" for view in VIEWS))
 
 
@@ -115,6 +116,15 @@ def keep_scores(path: Path, net: Network, data: TrainingData, run: Run, root: Pa
     save_seed(path, run.experiment.name, run.scale.name, scores)
 
 
+def lacks_photographs(run: Run, root: Path) -> str | None:
+    """What to say before a network is trained whose weights, and so its answers to photographs, will not be kept."""
+    from niny.maps.boxes import SHARED
+
+    if not set(SHARED) <= set(LABELS[run.data.name]) or (root / "data" / PHOTOGRAPHS).is_dir():
+        return None
+    return f"no photographs with boxes here: it will lack their scores; first: niny data fetch {PHOTOGRAPHS}"
+
+
 def scores_on_photographs(net: Network, run: Run, root: Path, compute: Compute) -> Scores:
     """Scores on photographs with boxes; none where they, or the libraries that read them, are not at hand."""
     from niny.maps.boxes import SHARED, box_scores
@@ -127,5 +137,5 @@ def scores_on_photographs(net: Network, run: Run, root: Path, compute: Compute) 
         preprocessor = fitted(load(run.data.name, root / "data"), run.data, root / "data")
         with compute.autocast():
             return box_scores(net, boxed, preprocessor, names=names, seed=run.root_seed, count=run.scale.grids)
-    except (NinyError, ImportError):
+    except (NinyError, ImportError):  # a trained network is not lost for that
         return {}
