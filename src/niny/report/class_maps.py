@@ -154,11 +154,17 @@ def map_words(study: Study, experiment: str) -> str:
 
 
 def attribution_image(study: Study, experiment: str) -> Image:
+    channels = (
+        " Under its fully connected head a class map is but a channel of the class's number; what the head makes of all "
+        "channels for the class is gradient x activation."
+        if has_contributions(study, experiment)
+        else ""
+    )
     picture = Picture(
         f"attribution-{experiment}",
         f"Other attributions beside the class maps of {experiment}",
         "For the predicted class of the same images. Each square has a colour scale of its own around 0 (orange "
-        "above, purple below): places can be compared between squares, sizes cannot.",
+        f"above, purple below): places can be compared between squares, sizes cannot.{channels}",
         f"Test images, the class map that {experiment} makes of each, and what other attribution methods give.",
     )
     command = f"dvc repro attribution@{study.scale.name}-{experiment}"
