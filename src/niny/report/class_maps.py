@@ -155,8 +155,8 @@ def map_words(study: Study, experiment: str) -> str:
 
 def attribution_image(study: Study, experiment: str) -> Image:
     channels = (
-        " Under its fully connected head a class map is but a channel of the class's number; what the head makes of all "
-        "channels for the class is gradient x activation."
+        " Under its fully connected head a class map is but a channel with the class's number; what the head makes of "
+        "all channels for the class is gradient x activation."
         if has_contributions(study, experiment)
         else ""
     )
