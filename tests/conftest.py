@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+if not Path("/dev/nvidiactl").exists():  # without a GPU its kernels run interpreted: Triton must know from the start
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 from niny.config import Params, load_params
 from niny.data import fetch
 

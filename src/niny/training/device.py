@@ -43,6 +43,7 @@ def choose_compute(device: str = "auto", precision: str = "auto", eager: bool = 
     kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     if kind == "cpu":
         keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32: final errors are measured in it
     torch.backends.cudnn.benchmark = True  # a GPU chooses the quickest algorithm for each of the few shapes
     dtypes = {"bfloat16": torch.bfloat16, "float32": torch.float32}
     if precision == "auto":

@@ -75,12 +75,13 @@ def train_epoch(
     update.totals.zero_()
     torch.manual_seed(seeds.of("masks", epoch))
     crops = torch.Generator(device).manual_seed(seeds.of("augmentation", epoch))
-    steps = steps_per_epoch(count, recipe)
+    steps, lr = steps_per_epoch(count, recipe), math.nan
     for step, index in enumerate(batches(count, recipe, seeds.of("order", epoch), device), epoch * steps):
         images, labels = data.train_images[index], data.train_labels[index]
         if augment:
             images = translate_and_flip(images, 4, crops)
-        set_rate(update.optimiser, lr := learning_rate(recipe, step, steps))
+        if (rate := learning_rate(recipe, step, steps)) != lr:  # to set it costs a GPU launches of their own
+            set_rate(update.optimiser, lr := rate)
         update(images, labels)
     loss_sum, mistakes = update.sums()  # the only time that the host waits for the device
     return EpochResult(lr, loss_sum / count, 100 * mistakes / count)

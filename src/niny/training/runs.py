@@ -41,6 +41,7 @@ from niny.training.snapshots import FOLLOWED, followed_maps, keep_followed, keep
 from niny.training.update import Update, make_update
 
 ATTEMPTS = 3
+KEEP_EVERY = {"cpu": 0.0, "cuda": 5.0}  # seconds: after each epoch, but a GPU's last a third of a second
 LIVE_PROBE = 500  # training images that tell whether the outputs are alive
 
 Say = Callable[[str], None]
@@ -197,21 +198,39 @@ def train_attempt(
         say(f"{label(run, seeds.number)}  starts anew: its checkpoints are of other settings, code or precision")
     update = make_update(net, optimiser, run.recipe, compute)
     dead = bool(history) and is_dead(run, history[-1])
+    keeper = Keeper(folder, identity, KEEP_EVERY[compute.device.type])
     meter, longest = open_meter(compute), max((row["seconds"] for row in history), default=0.0)
     for epoch in range(len(history), run.recipe.epochs):
         if dead:
             break
         start = time.monotonic()
         if start + longest > until:
+            keeper.keep(net, optimiser, history)
             raise OutOfTimeError
         history.append(agreed(one_epoch(run, update, data, epoch, seeds, compute, meter)))
         dead = is_dead(run, history[-1])
-        state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "history": history}
-        if leads():
-            save_checkpoint(folder, epoch + 1, identity, state)
+        if keeper.is_due():
+            keeper.keep(net, optimiser, history)
         longest = max(longest, time.monotonic() - start)
         say(progress_line(run, seeds.number, history, len(data.train_labels)))
     return Trained(net, history, dead)
+
+
+class Keeper:
+    """Writes checkpoints of one training, no more often than every so many seconds."""
+
+    def __init__(self, folder: Path, identity: str, every: float) -> None:
+        self.folder, self.identity, self.every = folder, identity, every
+        self.last = time.monotonic()
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self.last >= self.every
+
+    def keep(self, net: Network, optimiser: torch.optim.Optimizer, history: list[dict[str, Any]]) -> None:
+        if leads() and history:
+            state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "history": history}
+            save_checkpoint(self.folder, len(history), self.identity, state)
+        self.last = time.monotonic()
 
 
 def one_epoch(

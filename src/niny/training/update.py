@@ -1,8 +1,9 @@
 """One update of a network: forward, backward, the optimiser's step, the epoch's sums. All of it stays on the device.
 
-A GPU gets the same update as one CUDA graph around a compiled network: at this size it would otherwise wait for some
-two hundred launches a batch, and read every activation once more for each ReLU, bias and mask. Several processes that
-train together (torchrun) share each batch; one process can take the same parts one after the other.
+A GPU gets the same update as one CUDA graph around a network with fewer passes through memory (niny.training.fused, or
+PyTorch's compiler): at this size it would otherwise wait for some two hundred launches a batch, and read every
+activation once more for each ReLU, bias and mask. Several processes that train together (torchrun) share each batch;
+one process can take the same parts one after the other.
 """
 
 from collections import Counter
@@ -155,9 +156,7 @@ class GraphUpdate(Update):
         super().__init__(net, optimiser, recipe, compute)
         for group in optimiser.param_groups:  # the graph reads the rates from the device, where they can change
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=compute.device)
-        if can_compile(compute.device.type):
-            torch.compiler.reset()  # a process may train many networks, and compiles each function a few times only
-            self.network = torch.compile(net, dynamic=False)
+        self.network = quick_network(net, recipe.batch, compute)
         self.stream = torch.cuda.Stream()
         self.seen: Counter[int] = Counter()
         self.captured: dict[int, Captured] = {}
@@ -168,9 +167,7 @@ class GraphUpdate(Update):
         if self.seen[size] <= WARM_UP:
             self.run_beside(images, labels)
             return
-        if size not in self.captured:
-            self.captured[size] = self.capture(images, labels)
-        captured = self.captured[size]
+        captured = self.captured.get(size) or self.capture(images, labels)
         captured.images.copy_(images)
         captured.labels.copy_(labels)
         captured.graph.replay()
@@ -186,6 +183,7 @@ class GraphUpdate(Update):
         captured = Captured(torch.cuda.CUDAGraph(), images.clone(), labels.clone())
         with torch.cuda.graph(captured.graph):  # records the launches; nothing is computed here
             super().__call__(captured.images, captured.labels)
+        self.captured[len(labels)] = captured
         return captured
 
 
@@ -205,6 +203,23 @@ def loss_of(logits: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
     targets = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     return F.binary_cross_entropy_with_logits(logits, targets) * logits.shape[1]
+
+
+def quick_network(net: Network, batch: int, compute: Compute) -> Callable[[Tensor], Tensor]:
+    """The network with as few passes through a GPU's memory as can be had here: fused, compiled, or as it is."""
+    if not can_compile(compute.device.type):
+        return net
+    from niny.training.fused import fuse  # which wants Triton
+
+    fused = fuse(net, compute.dtype) if compute.dtype is torch.bfloat16 else None
+    return fused or compiled_for(net, batch)
+
+
+def compiled_for(net: Network, batch: int) -> Callable[[Tensor], Tensor]:
+    """The network compiled for batches of one size; the few of another, at an epoch's end, go through it as it is."""
+    torch.compiler.reset()  # a process may train many networks, and compiles each function a few times only
+    compiled = torch.compile(net, dynamic=False)
+    return lambda images: (compiled if len(images) == batch else net)(images)
 
 
 @cache
