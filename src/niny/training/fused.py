@@ -122,8 +122,10 @@ class _StageFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, stage: Stage, rounded: list[Tensor], *parameters: Tensor) -> Tensor:
         weights, biases = rounded[::2], rounded[1::2]
-        first, shape = _first_maps(x, stage.convolutions[0], weights[0], biases[0], stage)
-        rows = [first]
+        shape = (x.shape[0], x.shape[2], x.shape[3])
+        if _few_channels(stage) and not ctx.needs_input_grad[0]:
+            x = kernels.patches(x, stage.convolutions[0].kernel_size[0])
+        rows = [_first_rows(x, stage, weights[0], biases[0])]
         for i, (weight, bias) in enumerate(zip(weights[1:], biases[1:], strict=True), 1):
             last = i == len(weights) - 1
             rows.append(_product(rows[-1], weight.flatten(1), bias, relu=not last or stage.last_relu))
@@ -147,22 +149,23 @@ class _StageFunction(torch.autograd.Function):
         for weight, below in zip(weights[:0:-1], rows[-2::-1], strict=True):
             found += [bias_gradient, _weight_gradient(gradient, below).as_strided(weight.shape, weight.stride())]
             gradient, bias_gradient = kernels.masked_product(gradient, weight.flatten(1), below)
-        through_first = _through_first(x, gradient, weights[0], stage.convolutions[0], ctx)
-        found += [bias_gradient, through_first[1]]
-        return through_first[0], None, None, *found[::-1]
+        below, first = _through_first(ctx, x, gradient, weights[0])
+        found += [bias_gradient, first]
+        return below, None, None, *found[::-1]
 
 
-def _first_maps(
-    x: Tensor, conv: nn.Conv2d, weight: Tensor, bias: Tensor, stage: Stage
-) -> tuple[Tensor, tuple[int, int, int]]:
-    """Rows of a stage's first convolution, and images, height and width of its maps."""
-    relu = stage.last_relu or len(stage.convolutions) > 1
-    shape = (x.shape[0], x.shape[2], x.shape[3])
-    if conv.in_channels <= FEW_CHANNELS:
-        return _product(kernels.patches(x, conv.kernel_size[0]), _patch_weight(weight), bias, relu), shape
+def _few_channels(stage: Stage) -> bool:
+    return stage.convolutions[0].in_channels <= FEW_CHANNELS
+
+
+def _first_rows(x: Tensor, stage: Stage, weight: Tensor, bias: Tensor) -> Tensor:
+    """Rows of a stage's first convolution, of maps or of their neighbourhoods."""
+    padding, relu = stage.convolutions[0].padding, stage.last_relu or len(stage.convolutions) > 1
+    if x.dim() == 2:
+        return _product(x, _patch_weight(weight), bias, relu)
     if not relu:
-        return _rows(torch.conv2d(x, weight, bias, padding=conv.padding)), shape
-    return _rows(kernels.bias_relu_(torch.conv2d(x, weight, padding=conv.padding), bias)), shape
+        return _rows(torch.conv2d(x, weight, bias, padding=padding))
+    return _rows(kernels.bias_relu_(torch.conv2d(x, weight, padding=padding), bias))
 
 
 def _through_end(ctx: Any, rows: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,30 +175,26 @@ def _through_end(ctx: Any, rows: Tensor, gradient: Tensor) -> tuple[Tensor, Tens
         back = torch.where(rows <= 0, 0, _rows(gradient)) if ctx.stage.last_relu else _rows(gradient)
         return back, back.sum(0, dtype=torch.float32)
     scale = _survival(ctx.stage.dropout)[1]
-    sums = torch.where(ctx.origin == kernels.NONE, 0, gradient).sum((0, 2, 3), dtype=torch.float32) * scale
+    sums = kernels.kept_sums(gradient, ctx.origin) * scale
     _, height, width = ctx.shape
     return _rows(kernels.max_pool_backward(gradient, ctx.origin, height, width, scale)), sums
 
 
-def _through_first(
-    x: Tensor, gradient: Tensor, weight: Tensor, conv: nn.Conv2d, ctx: Any
-) -> tuple[Tensor | None, Tensor]:
+def _through_first(ctx: Any, x: Tensor, gradient: Tensor, weight: Tensor) -> tuple[Tensor | None, Tensor]:
     """The gradients of a stage's input, where it is wanted, and of its first weights."""
-    if conv.in_channels <= FEW_CHANNELS and not ctx.needs_input_grad[0]:
-        rows = _weight_gradient(gradient, kernels.patches(x, conv.kernel_size[0]))
-        return None, _from_patches(rows, weight)
-    wanted = (ctx.needs_input_grad[0], True, False)
-    settings = ([1, 1], list(conv.padding), [1, 1], False, [0, 0], 1)
-    maps = _maps(gradient, ctx.shape)
-    below, grown, _ = torch.ops.aten.convolution_backward(maps, x, weight, None, *settings, wanted)
+    if x.dim() == 2:
+        return None, _from_patches(_weight_gradient(gradient, x), weight)
+    wanted, padding = (ctx.needs_input_grad[0], True, False), list(ctx.stage.convolutions[0].padding)
+    settings = ([1, 1], padding, [1, 1], False, [0, 0], 1)
+    below, grown, _ = torch.ops.aten.convolution_backward(
+        _maps(gradient, ctx.shape), x, weight, None, *settings, wanted
+    )
     return below, grown.float()
 
 
 def _product(rows: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
-    """rows @ weight' + bias, M x K and N x K -> M x N, with the ReLU in the same kernel where cuBLAS has it."""
-    if relu:
-        return torch._addmm_activation(bias, rows, weight.t())
-    return torch.addmm(bias, rows, weight.t())
+    """rows @ weight' + bias, M x K and N x K -> M x N, and perhaps its ReLU."""
+    return kernels.relu_product(rows, weight, bias) if relu else torch.addmm(bias, rows, weight.t())
 
 
 def _weight_gradient(gradient: Tensor, rows: Tensor) -> Tensor:

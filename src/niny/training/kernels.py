@@ -64,6 +64,25 @@ def max_pool_backward(gradient: Tensor, origin: Tensor, height: int, width: int,
     return out
 
 
+def relu_product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """relu(rows @ weight' + bias), M x K, N x K and N -> M x N: a 1x1 convolution and its ReLU."""
+    (m, k), n = rows.shape, len(weight)
+    out = rows.new_empty(m, n)
+    grid = (triton.cdiv(n, COLUMNS), triton.cdiv(m, ROWS))
+    _relu_product[grid](rows, weight, bias, out, m, k, n, ROWS, COLUMNS, DEPTH, num_warps=4, num_stages=4)
+    return out
+
+
+def kept_sums(gradient: Tensor, origin: Tensor) -> Tensor:
+    """Of each channel of N x C x H x W, the sum in float32 of values whose `origin` is not NONE: C."""
+    channels = gradient.shape[1]
+    count = gradient.numel() // channels
+    blocks = triton.cdiv(count, ROWS)
+    sums = torch.empty(blocks, channels, dtype=torch.float32, device=gradient.device)
+    _kept_sums[(blocks, triton.cdiv(channels, COLUMNS))](gradient, origin, sums, count, channels, ROWS, COLUMNS)
+    return sums.sum(0)
+
+
 def masked_product(gradient: Tensor, weight: Tensor, activations: Tensor) -> tuple[Tensor, Tensor]:
     """(gradient @ weight) where `activations` are above 0, and its sums over rows in float32.
 
@@ -86,8 +105,8 @@ def _patches(
     x: tl.tensor,
     out: tl.tensor,
     count: tl.tensor,
-    height: tl.tensor,
-    width: tl.tensor,
+    height: tl.constexpr,
+    width: tl.constexpr,
     channels: tl.constexpr,
     kernel: tl.constexpr,
     columns: tl.constexpr,
@@ -119,10 +138,10 @@ def _max_pool(
     out: tl.tensor,
     origin: tl.tensor,
     count: tl.tensor,
-    height: tl.tensor,
-    width: tl.tensor,
-    rows: tl.tensor,
-    columns: tl.tensor,
+    height: tl.constexpr,
+    width: tl.constexpr,
+    rows: tl.constexpr,
+    columns: tl.constexpr,
     channels: tl.constexpr,
     level: tl.tensor,
     scale: tl.tensor,
@@ -157,10 +176,10 @@ def _max_pool_backward(
     origin: tl.tensor,
     out: tl.tensor,
     count: tl.tensor,
-    height: tl.tensor,
-    width: tl.tensor,
-    rows: tl.tensor,
-    columns: tl.tensor,
+    height: tl.constexpr,
+    width: tl.constexpr,
+    rows: tl.constexpr,
+    columns: tl.constexpr,
     channels: tl.constexpr,
     scale: tl.tensor,
     block: tl.constexpr,
@@ -180,6 +199,52 @@ def _max_pool_backward(
         value = tl.load(gradient + source, mask=inside, other=0.0).to(tl.float32)
         total += tl.where(came == 3 * down + across, value, 0.0)
     tl.store(out + at, (total * scale).to(out.dtype.element_ty), mask=at < count)
+
+
+@triton.jit
+def _kept_sums(
+    gradient: tl.tensor,
+    origin: tl.tensor,
+    sums: tl.tensor,
+    count: tl.tensor,
+    channels: tl.constexpr,
+    rows: tl.constexpr,
+    columns: tl.constexpr,
+) -> None:
+    row = tl.program_id(0) * rows + tl.arange(0, rows)
+    column = tl.program_id(1) * columns + tl.arange(0, columns)
+    at, inside = row[:, None] * channels + column, (row < count)[:, None] & (column < channels)
+    value = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
+    kept = tl.load(origin + at, mask=inside, other=255) < 255
+    total = tl.sum(tl.where(kept, value, 0.0), 0)
+    tl.store(sums + tl.program_id(0) * channels + column, total, mask=column < channels)
+
+
+@triton.jit
+def _relu_product(
+    inputs: tl.tensor,
+    weight: tl.tensor,
+    bias: tl.tensor,
+    out: tl.tensor,
+    m: tl.tensor,
+    k: tl.constexpr,
+    n: tl.constexpr,
+    rows: tl.constexpr,
+    columns: tl.constexpr,
+    depth: tl.constexpr,
+) -> None:
+    row = tl.program_id(1) * rows + tl.arange(0, rows)
+    column = tl.program_id(0) * columns + tl.arange(0, columns)
+    total = tl.zeros((rows, columns), tl.float32)
+    for start in range(0, k, depth):
+        inner = start + tl.arange(0, depth)
+        a = tl.load(inputs + row[:, None] * k + inner, mask=(row < m)[:, None] & (inner < k), other=0.0)
+        b = tl.load(weight + column * k + inner[:, None], mask=(column < n) & (inner < k)[:, None], other=0.0)
+        total += tl.dot(a, b, input_precision="ieee")  # says nothing of bfloat16
+    total += tl.load(bias + column, mask=column < n, other=0.0).to(tl.float32)
+    total = tl.where(total < 0, 0.0, total)  # what is no number stays so
+    at, inside = row[:, None] * n + column, (row < m)[:, None] & (column < n)
+    tl.store(out + at, total.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit
