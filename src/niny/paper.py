@@ -168,7 +168,7 @@ FIGURE_3 = Figure3(
 
 @dataclass(frozen=True)
 class OpenChoice:
-    """Something the paper leaves open; `experiments` differ from `cifar10-nin` in this alone and measure its effect.
+    """Something the paper leaves open; `experiments` differ from `reference` in this alone and measure its effect.
 
     `trials` are the alternatives where the choice is made on held-out images, the one that was taken first.
     """
@@ -179,6 +179,7 @@ class OpenChoice:
     source: str
     experiments: tuple[str, ...] = ()
     trials: tuple[str, ...] = ()
+    reference: str = "cifar10-nin"
 
 
 AUTHORS = "authors' cuda-convnet files (2014)"
@@ -236,7 +237,8 @@ OPEN_CHOICES = (
         "set by hand; whether it was another without dropout is not stated",
         "a quarter: 0.025, last layer 0.0025",
         f"{AUTHORS} are of networks with dropout; without masks the inputs of two layers are twice as large",
-        ("cifar10-nin-nodropout-literal",),
+        ("cifar10-nin-nodropout-half", "cifar10-nin-nodropout-literal"),
+        reference="cifar10-nin-nodropout",
     ),
     OpenChoice(
         "weight decay",

@@ -127,7 +127,7 @@ def estimate_text(params: Params, root: Path) -> str:
     """The part of docs/scale.md between its markers."""
     todo, found = work(params), devices(root)
     gpus = [result["machine"]["gpu"] for result in [*kept(root), *kept(root, SCALING)] if result["machine"]["gpu"]]
-    said = f"GPUs measured: {', '.join(sorted(set(gpus)))}." if gpus else "**No GPU measured.**"
+    said = f"GPUs measured: {', '.join(sorted(set(gpus)))}." if gpus else "**No GPU benchmarked.**"
     total, longest = sum(todo.runs), max(todo.runs)
     parts = [
         f"{said} Rows named after a machine use what was measured on it. The row `{ASSUMED}` takes {AIM:,.0f} images/s "

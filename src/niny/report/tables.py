@@ -24,7 +24,7 @@ from niny.report.pairs import pairs_table
 from niny.report.questions import lacks_permuted, nulls_told, questions_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.spread import families, spread_table
-from niny.report.study import REFERENCE, Study, count, load_study, ours
+from niny.report.study import Study, count, load_study, ours
 from niny.report.trials import trial_scale, trials_table
 from niny.report.words import NONE, between, distinct, duration, listed, number, printed, through
 
@@ -223,12 +223,12 @@ def choices_table(study: Study) -> pd.DataFrame:
 
 
 def _effects(study: Study, choice: OpenChoice) -> str:
-    return "; ".join(_effect(study, name) for name in choice.experiments) or "no experiment"
+    return "; ".join(_effect(study, name, choice.reference) for name in choice.experiments) or "no experiment"
 
 
-def _effect(study: Study, experiment: str) -> str:
-    """The test error of a variant less that of the reference, seed by seed, in points."""
-    pair = paired(study.result(experiment).test_errors, study.result(REFERENCE).test_errors).difference
+def _effect(study: Study, experiment: str, reference: str) -> str:
+    """The test error of a variant less that of its reference, seed by seed, in points."""
+    pair = paired(study.result(experiment).test_errors, study.result(reference).test_errors).difference
     collapsed = collapses(study, experiment)
     if pair.mean is None:
         return f"{experiment}: {study.silence(experiment)}"
