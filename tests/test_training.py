@@ -15,6 +15,7 @@ import torch
 from niny.config import SOURCES, Params, Recipe, Run
 from niny.errors import NinyError
 from niny.models import initialise, nin_cifar
+from niny.notebooks import execute
 from niny.training import Compute, choose_compute, train_experiment
 from niny.training import runs as runs_module
 from niny.training.loop import batches, steps_per_epoch
@@ -207,6 +208,29 @@ def test_a_dead_network_is_recorded_as_collapsed_after_three_attempts(run: Run, 
     assert metrics["test_error"] > 80
 
 
+def test_an_attempt_that_died_is_remembered_however_rare_checkpoints_are(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a second start would try it once more, perhaps with better luck."""
+    monkeypatch.setitem(runs_module.KEEP_EVERY, "cpu", 1e9)
+    hot = replace(run, recipe=replace(run.recipe, lr=1e4, warmup_epochs=0.0))
+    real, begun = runs_module.one_epoch, list[int]()
+
+    def one_epoch(run: Run, update: Any, data: Any, epoch: int, seeds: Seeds, *rest: Any) -> Any:
+        begun.append(seeds.attempt)
+        if begun.count(1) == 1 and begun[-1] == 1:
+            raise KeyboardInterrupt
+        return real(run, update, data, epoch, seeds, *rest)
+
+    monkeypatch.setattr(runs_module, "one_epoch", one_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        train(hot, project)
+    first = begun.count(0)
+    metrics = read_metrics(train(hot, project))
+    assert begun.count(0) == first > 0
+    assert [entry["attempt"] for entry in metrics["collapsed_attempts"]] == [0, 1, 2]
+
+
 def test_a_failure_while_writing_the_record_leaves_no_half_record(
     run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,3 +280,13 @@ def test_devices_and_precisions_that_are_not_there_are_named() -> None:
 def test_code_digest_is_stable() -> None:
     assert code_digest() == code_digest()
     assert len(code_digest()) == 16
+
+
+def test_a_training_notebook_can_show_what_is_recorded_and_train_nothing(run: Run, project: Path) -> None:
+    source = Path(__file__).parents[1] / "notebooks/02-train.ipynb"
+    asked = {"scale": "smoke", "experiment": run.experiment.name, "train": False}
+    with pytest.raises(NinyError, match=f"no run of {run.experiment.name} is recorded at scale smoke"):
+        execute(source, project / "none.ipynb", asked)
+    train_experiment(run, project, seeds=[1], compute=EXACT, say=silent)
+    execute(source, project / "one.ipynb", asked)
+    assert [folder.name for folder in (project / run.folder).iterdir()] == ["seed-1"]

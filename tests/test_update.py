@@ -67,9 +67,19 @@ def relative_difference(a: Network, b: Network) -> float:
 
 
 def test_float32_updates_are_the_plain_ones(net: Network, stack: list[tuple[Tensor, Tensor]], recipe: Recipe) -> None:
-    plain = plain_updates(net, stack, recipe)
-    assert relative_difference(plain, net) > 1e-3  # the updates move the weights at all
-    assert relative_difference(engine_updates(net, stack, recipe, EXACT).net, plain) < 1e-4
+    """Momentum included. Each begins at the same weights, since rounding alone parts two trainings in a few updates;
+    now and then it opens or shuts a ReLU within one, which a few of six may show."""
+    update, differences = engine_updates(net, [], recipe, EXACT), []
+    for taken in range(1, len(stack) + 1):
+        plain = plain_updates(net, stack[:taken], recipe)
+        before = plain_updates(net, stack[: taken - 1], recipe)
+        assert relative_difference(plain, before) > 0.1  # an update moves the weights
+        update.net.load_state_dict(before.state_dict())
+        set_rate(update.optimiser, recipe.lr)
+        update(*stack[taken - 1])
+        differences.append(relative_difference(update.net, plain))
+    assert sorted(differences)[len(differences) // 2] < 1e-5
+    assert max(differences) < 1e-2
 
 
 def test_the_sums_are_those_of_the_batches(net: Network, stack: list[tuple[Tensor, Tensor]], recipe: Recipe) -> None:

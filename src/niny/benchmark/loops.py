@@ -84,7 +84,8 @@ class PlainLoop:
         )
 
     def epoch(self) -> None:
-        usual_memory()  # the engine's setting holds for the whole process
+        usual_memory()  # the engine's settings hold for the whole process
+        torch.backends.cudnn.allow_tf32 = True
         self.net.train()
         running_loss, mistakes = 0.0, 0
         for images, labels in self.loader:
@@ -110,6 +111,7 @@ class EngineLoop:
 
     def epoch(self) -> None:
         keep_freed_memory()
+        torch.backends.cudnn.allow_tf32 = False
         train_epoch(self.update, self.data, self.recipe, 0, SEEDS, augment=True)
 
 

@@ -1,6 +1,6 @@
-"""Checkpoints: a run that is killed goes on from its last finished epoch.
+"""Checkpoints: a run that is killed goes on from the last epoch that was written, which `runs.Keeper` decides.
 
-The two latest epochs of a training are kept, a file each: a digest, then what torch.save wrote. Files are written under
+The two latest that were are kept, a file each: a digest, then what torch.save wrote. Files are written under
 a temporary name, synced and renamed, so a kill leaves those before in place; should the latest be damaged all the same,
 the one before is used. The digest covers the identity of the training too: a file of another one counts as damaged.
 """

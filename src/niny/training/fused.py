@@ -1,13 +1,14 @@
 """The networks whose stages are convolutions, ReLUs, a pool and dropout, with fewer passes through a GPU's memory.
 
-At this size an update on a GPU is bound by memory: layer by layer, the first mlpconv's maps alone (50 MB a layer and
-batch) are read and written about thirty times. Here bias and ReLU are part of the product that makes a map; pooling
-remembers in one byte where a value came from, with the ReLU and dropout in it, so that a pool's maps are not kept; and
-going back, each product applies the ReLU before it and sums the bias's gradient on its way out. Convolutions proper are
-cuDNN's, but for that of the images, whose few channels it does badly: their neighbourhoods are rows of a product.
+At this size an update on a GPU is bound by memory: a batch's maps of conv1 alone are 50 MB, and layer by layer each map
+is read and written once more for its bias, its ReLU and its mask, on the way up and on the way back. Here bias and ReLU
+of a 1x1 convolution are part of the product that makes a map; pooling remembers in one byte where a value came from,
+with the ReLU and dropout in it, so that a pool's maps are not kept; and going back, each product applies the ReLU
+before it and sums the bias's gradient on its way out. Larger convolutions are cuDNN's, but for that of the images,
+whose few channels it does badly: their neighbourhoods are rows of a product.
 
-The function is that of the layers themselves: the same products in bfloat16 with float32 sums, only rounded less often
-in between. Weight gradients come out in float32.
+The function is that of the layers themselves in training, of a whole batch: the same products with float32 sums,
+rounded less often in between.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from niny.models import Network
 from niny.models.blocks import Dropout, random_bytes
@@ -38,11 +40,12 @@ class Stage:
     @property
     def parameters(self) -> list[Tensor]:
         """Weight and bias of each convolution from the bottom up."""
-        return [p for conv in self.convolutions for p in (conv.weight, conv.bias) if p is not None]
+        pairs = [(conv.weight, conv.bias) for conv in self.convolutions]
+        return [p for weight, bias in pairs if bias is not None for p in (weight, bias)]  # all have one: see _is_plain
 
 
 class FusedNetwork:
-    """Logits of a network that `stages_of` can read: N x C x H x W in `dtype`, channels last -> N x K."""
+    """Logits, in training, of a network that `stages_of` can read: N x C x H x W in `dtype` -> N x K."""
 
     def __init__(self, net: Network, stages: Sequence[Stage], dtype: torch.dtype) -> None:
         self.net, self.stages = net, stages
@@ -50,6 +53,7 @@ class FusedNetwork:
         self.rounded = [torch.empty_like(p, dtype=dtype) for p in self.parameters]
 
     def __call__(self, images: Tensor) -> Tensor:
+        assert self.net.training, "masks are on: ask the network itself when they shall be off"
         with torch.no_grad():
             torch._foreach_copy_(self.rounded, self.parameters)
         maps, rounded = images.contiguous(memory_format=torch.channels_last), iter(self.rounded)
@@ -106,14 +110,18 @@ def _take_stage(layers: list[nn.Module]) -> Stage | None:
 
 
 def _is_plain(conv: nn.Conv2d, first: bool) -> bool:
-    """Of stride 1, same size, with a bias; 1x1 unless it is a stage's first."""
+    """Of stride 1, zero padded to the same size, with a bias; 1x1 unless it is a stage's first."""
     side = conv.kernel_size[0]
-    same = conv.stride == (1, 1) and conv.padding == (side // 2, side // 2) and conv.groups == 1
-    return same and conv.bias is not None and conv.kernel_size == (side, side) and (first or side == 1)
+    square = conv.kernel_size == (side, side) and side % 2 == 1 and (first or side == 1)
+    same = (conv.stride, conv.padding, conv.dilation) == ((1, 1), (side // 2, side // 2), (1, 1))
+    return square and same and conv.groups == 1 and conv.padding_mode == "zeros" and conv.bias is not None
 
 
 def _is_pool(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.MaxPool2d) and (layer.kernel_size, layer.stride, layer.padding) == (3, 2, 0)
+    """The pool of `kernels.max_pool`."""
+    if not isinstance(layer, nn.MaxPool2d) or not layer.ceil_mode or layer.return_indices:
+        return False
+    return (layer.kernel_size, layer.stride, layer.padding, layer.dilation) == (3, 2, 0, 1)
 
 
 class _StageFunction(torch.autograd.Function):
@@ -122,46 +130,46 @@ class _StageFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, stage: Stage, rounded: list[Tensor], *parameters: Tensor) -> Tensor:
         weights, biases = rounded[::2], rounded[1::2]
-        shape = (x.shape[0], x.shape[2], x.shape[3])
-        if _few_channels(stage) and not ctx.needs_input_grad[0]:
+        ctx.stage, ctx.shape, ctx.origin = stage, (x.shape[0], x.shape[2], x.shape[3]), None
+        ctx.patched = stage.convolutions[0].in_channels <= FEW_CHANNELS and not ctx.needs_input_grad[0]
+        if ctx.patched:
             x = kernels.patches(x, stage.convolutions[0].kernel_size[0])
-        rows = [_first_rows(x, stage, weights[0], biases[0])]
+        rows = [_first_rows(ctx, x, weights[0], biases[0])]
         for i, (weight, bias) in enumerate(zip(weights[1:], biases[1:], strict=True), 1):
             last = i == len(weights) - 1
             rows.append(_product(rows[-1], weight.flatten(1), bias, relu=not last or stage.last_relu))
-        maps = _maps(rows[-1], shape)
-        ctx.stage, ctx.shape, ctx.origin = stage, shape, None
+        maps = _maps(rows[-1], ctx.shape)
         if stage.pooled:
             level, scale = _survival(stage.dropout)
             random = None if stage.dropout is None else _random_bytes(maps)
             maps, ctx.origin = kernels.max_pool(maps, random, level, scale)
-            rows[-1] = rows[-1][:0]  # the largest map need not be kept
+            rows[-1] = rows[-1].new_empty(0)  # `origin` tells all that the way back asks of them
         ctx.save_for_backward(x, *weights, *rows)
         return maps
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        stage: Stage = ctx.stage
-        count = len(stage.convolutions)
-        x, weights, rows = ctx.saved_tensors[0], ctx.saved_tensors[1 : count + 1], ctx.saved_tensors[count + 1 :]
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        count = len(ctx.stage.convolutions)
+        x, *saved = ctx.saved_tensors
+        weights, rows = saved[:count], saved[count:]
         gradient, bias_gradient = _through_end(ctx, rows[-1], gradients[0])
-        found: list[Tensor | None] = []
-        for weight, below in zip(weights[:0:-1], rows[-2::-1], strict=True):
-            found += [bias_gradient, _weight_gradient(gradient, below).as_strided(weight.shape, weight.stride())]
+        found: list[Any] = [None] * (2 * count)
+        for i in reversed(range(1, count)):
+            weight, below = weights[i], rows[i - 1]
+            grown = _weight_gradient(gradient, below).as_strided(weight.shape, weight.stride())
+            found[2 * i : 2 * i + 2] = grown, bias_gradient
             gradient, bias_gradient = kernels.masked_product(gradient, weight.flatten(1), below)
-        below, first = _through_first(ctx, x, gradient, weights[0])
-        found += [bias_gradient, first]
-        return below, None, None, *found[::-1]
+        input_gradient, grown = _through_first(ctx, x, gradient, weights[0])
+        found[:2] = grown, bias_gradient
+        return input_gradient, None, None, *found
 
 
-def _few_channels(stage: Stage) -> bool:
-    return stage.convolutions[0].in_channels <= FEW_CHANNELS
-
-
-def _first_rows(x: Tensor, stage: Stage, weight: Tensor, bias: Tensor) -> Tensor:
+def _first_rows(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Rows of a stage's first convolution, of maps or of their neighbourhoods."""
+    stage: Stage = ctx.stage
     padding, relu = stage.convolutions[0].padding, stage.last_relu or len(stage.convolutions) > 1
-    if x.dim() == 2:
+    if ctx.patched:
         return _product(x, _patch_weight(weight), bias, relu)
     if not relu:
         return _rows(torch.conv2d(x, weight, bias, padding=padding))
@@ -182,14 +190,14 @@ def _through_end(ctx: Any, rows: Tensor, gradient: Tensor) -> tuple[Tensor, Tens
 
 def _through_first(ctx: Any, x: Tensor, gradient: Tensor, weight: Tensor) -> tuple[Tensor | None, Tensor]:
     """The gradients of a stage's input, where it is wanted, and of its first weights."""
-    if x.dim() == 2:
+    if ctx.patched:
         return None, _from_patches(_weight_gradient(gradient, x), weight)
     wanted, padding = (ctx.needs_input_grad[0], True, False), list(ctx.stage.convolutions[0].padding)
-    settings = ([1, 1], padding, [1, 1], False, [0, 0], 1)
-    below, grown, _ = torch.ops.aten.convolution_backward(
-        _maps(gradient, ctx.shape), x, weight, None, *settings, wanted
-    )
-    return below, grown.float()
+    stride, dilation, transposed, output_padding, groups = [1, 1], [1, 1], False, [0, 0], 1
+    settings = (stride, padding, dilation, transposed, output_padding, groups)
+    maps = _maps(gradient, ctx.shape)
+    input_gradient, grown, _ = torch.ops.aten.convolution_backward(maps, x, weight, None, *settings, wanted)
+    return input_gradient, grown.float()
 
 
 def _product(rows: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:

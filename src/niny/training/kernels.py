@@ -1,8 +1,9 @@
 """Triton kernels for what a NIN's update would otherwise read and write once more: see niny.training.fused.
 
 All tensors are dense and channels last: a map N x C x H x W lies in memory as rows of C values, one row a pixel. Each
-function allocates what it returns and launches one kernel. Importing this needs Triton, which comes with PyTorch's
-builds for CUDA; with TRITON_INTERPRET=1 the kernels run on a CPU, slowly, which is how the tests check them.
+function launches one kernel, and some a sum over what its programs left. Importing this needs Triton, which comes with
+PyTorch's builds for CUDA; with TRITON_INTERPRET=1 the kernels run on a CPU, slowly and in float32 alone, which is how
+the tests check them.
 """
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 BLOCK = 1024  # values a program takes of flat work
 NONE = 255  # in place of the number of a pixel in its window: no gradient goes back from here
 PATCH_ALIGNMENT = 16  # columns: a matrix product wants rows of whole 16-byte words
-ROWS, COLUMNS, DEPTH = 128, 64, 32  # a program's tile of `masked_product`
+ROWS, COLUMNS, DEPTH = 128, 64, 32  # a program's tile of a product or of sums
 
 
 def pooled_side(side: int) -> int:
@@ -21,9 +22,15 @@ def pooled_side(side: int) -> int:
     return -(-(side - 3) // 2) + 1
 
 
+def dense(maps: Tensor) -> Tensor:
+    """The same maps, which the kernels read as they lie in memory."""
+    assert maps.is_contiguous(memory_format=torch.channels_last), f"not channels last: {tuple(maps.stride())}"
+    return maps
+
+
 def patches(x: Tensor, kernel: int) -> Tensor:
     """Every kernel x kernel neighbourhood of N x C x H x W as a row, zero padded: NHW x (kernel^2 C, rounded up)."""
-    n, channels, height, width = x.shape
+    n, channels, height, width = dense(x).shape
     columns = -(-kernel * kernel * channels // PATCH_ALIGNMENT) * PATCH_ALIGNMENT
     out = x.new_empty(n * height * width, columns)
     grid = (triton.cdiv(out.numel(), BLOCK),)
@@ -33,6 +40,7 @@ def patches(x: Tensor, kernel: int) -> Tensor:
 
 def bias_relu_(maps: Tensor, bias: Tensor) -> Tensor:
     """relu(maps + bias), in place; `maps` N x C x H x W."""
+    dense(maps)
     _bias_relu[(triton.cdiv(maps.numel(), BLOCK),)](maps, bias, maps.numel(), maps.shape[1], BLOCK)
     return maps
 
@@ -43,7 +51,7 @@ def max_pool(maps: Tensor, random: Tensor | None, level: int, scale: float) -> t
     A value survives, times `scale`, where its byte of `random` (in the layout of the result) is below `level`. Returns
     the maps and, for each value, which of its window's nine pixels it came from: NONE where it is 0 or was dropped.
     """
-    n, channels, height, width = maps.shape
+    n, channels, height, width = dense(maps).shape
     shape = (n, channels, pooled_side(height), pooled_side(width))
     out = torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last)
     origin = torch.empty(shape, dtype=torch.uint8, device=maps.device, memory_format=torch.channels_last)
@@ -56,7 +64,7 @@ def max_pool(maps: Tensor, random: Tensor | None, level: int, scale: float) -> t
 
 def max_pool_backward(gradient: Tensor, origin: Tensor, height: int, width: int, scale: float) -> Tensor:
     """The gradient of `max_pool`'s maps, back through the ReLU before them too, from that of its result."""
-    n, channels, rows, columns = gradient.shape
+    n, channels, rows, columns = dense(gradient).shape
     shape = (n, channels, height, width)
     out = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)
     grid = (triton.cdiv(out.numel(), BLOCK),)
@@ -75,7 +83,7 @@ def relu_product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def kept_sums(gradient: Tensor, origin: Tensor) -> Tensor:
     """Of each channel of N x C x H x W, the sum in float32 of values whose `origin` is not NONE: C."""
-    channels = gradient.shape[1]
+    channels = dense(gradient).shape[1]
     count = gradient.numel() // channels
     blocks = triton.cdiv(count, ROWS)
     sums = torch.empty(blocks, channels, dtype=torch.float32, device=gradient.device)
@@ -164,7 +172,7 @@ def _max_pool(
         came = tl.where(better, number, came)
     if dropout:
         kept = tl.load(random + at, mask=at < count, other=0) < level
-        best = tl.where(kept, best * scale, 0.0)
+        best = tl.where(kept | (best != best), best * scale, 0.0)
         came = tl.where(kept, came, 255)
     tl.store(out + at, best.to(out.dtype.element_ty), mask=at < count)
     tl.store(origin + at, came.to(tl.uint8), mask=at < count)

@@ -4,7 +4,8 @@
     history.csv       a line an epoch: lr, train loss, errors with and without masks, share of live outputs, seconds,
                       joules where they can be read, and what the class maps of 64 fixed test images say
     predictions.npz   predicted and true class of every test image, for paired tests
-    environment.json  hardware, versions, commit, command, seeds
+    environment.json  hardware, versions, commit, command, seeds, and in which form the network was trained: as it is,
+                      fused or compiled, which are the same function, not the same bits
     weights.safetensors   float16, kept for seed 0
     followed.npz      class maps of twelve fixed test images through the epochs, for seed 0
     maps.json, .npz   scores of the class maps and what they are on resampled images, for the other seeds
@@ -103,8 +104,10 @@ def write_predictions(path: Path, predicted: np.ndarray, labels: np.ndarray) -> 
         np.savez_compressed(file, predicted=predicted.astype(np.uint8), label=labels.astype(np.uint8))
 
 
-def write_environment(path: Path, compute: Compute, command: str, seeds: Mapping[str, Any]) -> None:
-    write_json(path, {**describe_machine(compute), "command": command, "seeds": dict(seeds), **describe_commit()})
+def write_environment(path: Path, compute: Compute, command: str, seeds: Mapping[str, Any], **more: str) -> None:
+    write_json(
+        path, {**describe_machine(compute), "command": command, "seeds": dict(seeds), **more, **describe_commit()}
+    )
 
 
 def describe_machine(compute: Compute) -> dict[str, Any]:

@@ -41,14 +41,14 @@ from niny.training.snapshots import FOLLOWED, followed_maps, keep_followed, keep
 from niny.training.update import Update, make_update
 
 ATTEMPTS = 3
-KEEP_EVERY = {"cpu": 0.0, "cuda": 5.0}  # seconds: after each epoch, but a GPU's last a third of a second
+KEEP_EVERY = {"cpu": 0.0, "cuda": 5.0}  # seconds: after each epoch, but a GPU's take half a second
 LIVE_PROBE = 500  # training images that tell whether the outputs are alive
 
 Say = Callable[[str], None]
 
 
 class OutOfTimeError(Exception):
-    """The budget of a campaign ends before the next epoch would; its checkpoint is written."""
+    """The budget of a campaign ends before the next epoch would; what was reached is in a checkpoint."""
 
 
 def say_progress(line: str) -> None:
@@ -167,6 +167,7 @@ class Trained:
     net: Network
     history: list[dict[str, Any]]
     dead: bool
+    form: str  # of the network in its updates
 
 
 def train_attempt(
@@ -198,7 +199,7 @@ def train_attempt(
         say(f"{label(run, seeds.number)}  starts anew: its checkpoints are of other settings, code or precision")
     update = make_update(net, optimiser, run.recipe, compute)
     dead = bool(history) and is_dead(run, history[-1])
-    keeper = Keeper(folder, identity, KEEP_EVERY[compute.device.type])
+    keeper = Keeper(folder, identity, KEEP_EVERY[compute.device.type], len(history))
     meter, longest = open_meter(compute), max((row["seconds"] for row in history), default=0.0)
     for epoch in range(len(history), run.recipe.epochs):
         if dead:
@@ -209,28 +210,29 @@ def train_attempt(
             raise OutOfTimeError
         history.append(agreed(one_epoch(run, update, data, epoch, seeds, compute, meter)))
         dead = is_dead(run, history[-1])
-        if keeper.is_due():
+        if dead or epoch + 1 == run.recipe.epochs or keeper.is_due():
             keeper.keep(net, optimiser, history)
         longest = max(longest, time.monotonic() - start)
         say(progress_line(run, seeds.number, history, len(data.train_labels)))
-    return Trained(net, history, dead)
+    return Trained(net, history, dead, update.form)
 
 
 class Keeper:
-    """Writes checkpoints of one training, no more often than every so many seconds."""
+    """Writes checkpoints of one training that goes on from `epochs`; one is due after so many seconds."""
 
-    def __init__(self, folder: Path, identity: str, every: float) -> None:
-        self.folder, self.identity, self.every = folder, identity, every
+    def __init__(self, folder: Path, identity: str, every: float, epochs: int) -> None:
+        self.folder, self.identity, self.every, self.epochs = folder, identity, every, epochs
         self.last = time.monotonic()
 
     def is_due(self) -> bool:
         return time.monotonic() - self.last >= self.every
 
     def keep(self, net: Network, optimiser: torch.optim.Optimizer, history: list[dict[str, Any]]) -> None:
-        if leads() and history:
+        """Write the state after the last epoch of `history`, unless it is written already."""
+        if leads() and len(history) > self.epochs:
             state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "history": history}
             save_checkpoint(self.folder, len(history), self.identity, state)
-        self.last = time.monotonic()
+        self.last, self.epochs = time.monotonic(), len(history)
 
 
 def one_epoch(
@@ -347,7 +349,7 @@ def write_record(
             keep_scores(folder / OF_ONE_SEED, trained.net, data, run, root, compute)
         record.write_history(folder / "history.csv", trained.history)
         record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
-        record.write_environment(folder / "environment.json", compute, command, seeds)
+        record.write_environment(folder / "environment.json", compute, command, seeds, network=trained.form)
         write_json(folder / "metrics.json", metrics)
 
 

@@ -30,8 +30,11 @@ WARM_UP = 3  # eager updates before capture: libraries allocate and choose their
 class Update:
     """Call it with images N x C x H x W and labels N: the network has learned from them once.
 
-    `totals` on the device holds the sums of loss and mistakes, masks on, since it was last set to zero.
+    `totals` on the device holds the sums of loss and mistakes, masks on, since it was last set to zero. `network` is
+    what computes the logits, and `form` says in a word what became of the layers for it.
     """
+
+    form = "as it is"
 
     def __init__(self, net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> None:
         self.net, self.optimiser, self.recipe, self.compute = net, optimiser, recipe, compute
@@ -156,7 +159,7 @@ class GraphUpdate(Update):
         super().__init__(net, optimiser, recipe, compute)
         for group in optimiser.param_groups:  # the graph reads the rates from the device, where they can change
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=compute.device)
-        self.network = quick_network(net, recipe.batch, compute)
+        self.form, self.network = quick_network(net, recipe.batch, compute)
         self.stream = torch.cuda.Stream()
         self.seen: Counter[int] = Counter()
         self.captured: dict[int, Captured] = {}
@@ -205,14 +208,14 @@ def loss_of(logits: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, targets) * logits.shape[1]
 
 
-def quick_network(net: Network, batch: int, compute: Compute) -> Callable[[Tensor], Tensor]:
-    """The network with as few passes through a GPU's memory as can be had here: fused, compiled, or as it is."""
+def quick_network(net: Network, batch: int, compute: Compute) -> tuple[str, Callable[[Tensor], Tensor]]:
+    """The network with as few passes through a GPU's memory as can be had here, and which form that is."""
     if not can_compile(compute.device.type):
-        return net
+        return Update.form, net
     from niny.training.fused import fuse  # which wants Triton
 
     fused = fuse(net, compute.dtype) if compute.dtype is torch.bfloat16 else None
-    return fused or compiled_for(net, batch)
+    return ("fused", fused) if fused else ("compiled", compiled_for(net, batch))
 
 
 def compiled_for(net: Network, batch: int) -> Callable[[Tensor], Tensor]:
