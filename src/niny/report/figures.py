@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Rectangle
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from niny.config import Params
@@ -146,6 +146,10 @@ def _last_words(study: Study, experiment: str) -> str:
     return f"{fmean(row['test_error'] for row in last):.2f} % test error after {last[0]['epoch']:.0f} epochs"
 
 
+FLOOR = 0.1  # per cent: a logarithmic axis has no place for 0, so errors below are drawn here
+ERROR_TICKS = (FLOOR, 0.5, 2, 5, 10, 20, 50, 90)
+
+
 def draw_figure_3(study: Study) -> Figure:
     """Errors against epochs on one logarithmic scale: laid over the paper's where ours are as long, else beside."""
     figure = Figure(figsize=(7.2, 4.0))
@@ -209,17 +213,19 @@ def _our_curve(axes: Axes, study: Study, experiment: str, column: str, colour: s
     if not epochs:
         return
     marker = "." if len(epochs) <= len(FIGURE_3.epochs) else ""
-    axes.plot(epochs, [fmean(by_epoch[e]) for e in epochs], color=colour, linestyle=DASHES[column], marker=marker)
+    means = [max(FLOOR, fmean(by_epoch[e])) for e in epochs]
+    axes.plot(epochs, means, color=colour, linestyle=DASHES[column], marker=marker)
     if max(map(len, by_epoch.values())) > 1:
-        low, high = ([bound(by_epoch[e]) for e in epochs] for bound in (min, max))
+        low, high = ([max(FLOOR, bound(by_epoch[e])) for e in epochs] for bound in (min, max))
         axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def _error_axis(axes: Axes) -> None:
     axes.set_yscale("log")
     axes.set_ylabel("error, % (logarithmic)")
-    axes.set_yticks([2, 5, 10, 20, 50, 90])
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    lowest, _ = axes.get_ylim()
+    axes.set_yticks([tick for tick in ERROR_TICKS if tick >= lowest])
+    axes.yaxis.set_major_formatter(lambda error, _: f"≤ {error:g}" if error == FLOOR else f"{error:g}")
     axes.minorticks_off()
 
 
