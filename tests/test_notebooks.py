@@ -1,5 +1,6 @@
 """Notebooks: what is kept, what is refused, and that saving or running one again changes nothing."""
 
+import base64
 import contextlib
 import io
 import json
@@ -21,6 +22,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from nbformat import NotebookNode
+from PIL import Image
 
 from niny import notebooks
 from niny.errors import NinyError
@@ -273,7 +275,8 @@ def test_the_executed_copy_keeps_outputs_and_parameters_but_nothing_of_the_momen
     (stdout,) = cells[3].outputs
     assert stdout.text.startswith("first\n<object object> {")
     assert "10.41" in cells[4].outputs[0].data["text/html"]
-    assert any("image/png" in output.get("data", {}) for output in cells[5].outputs)
+    (drawn,) = (output.data["image/png"] for output in cells[5].outputs if "image/png" in output.get("data", {}))
+    assert Image.open(io.BytesIO(base64.b64decode(drawn))).mode == "P"  # 256 colours: git keeps every picture
     assert cells[6].outputs[0].data == {"text/plain": "IntSlider(value=3)"}  # whose model died with the kernel
     assert [cell.id for cell in cells] == [f"cell-{index}" for index in range(7)]
     assert [cell.get("execution_count") for cell in cells] == [None, 1, 2, 3, 4, 5, 6]

@@ -61,7 +61,7 @@ def write_picture(data: dict[str, Any], path: Path) -> None:
     if "image/svg+xml" in data:
         write_text(path.with_suffix(".svg"), data["image/svg+xml"])
         return
-    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")  # to scale takes true colours
     picture.thumbnail((WIDTH, 2 * WIDTH))
     with replacing(path.with_suffix(".png")) as part:
         picture.save(part, format="PNG", optimize=True)
