@@ -102,7 +102,7 @@ def test_the_page_says_what_was_measured_and_names_what_is_assumed(params: Param
     text = estimate_text(params, ROOT)
     assert (ROOT / PAGE).read_text().count(text) == 1, "run niny estimate"
     assert "assumed, not measured" in text
-    assert ("No GPU measured" in text) == all("nvidia" not in device.name for device in devices(ROOT))
+    assert ("No GPU benchmarked" in text) == all("nvidia" not in device.name for device in devices(ROOT))
     assert devices(tmp_path) == [Device("assumed, not measured: the aim for one GPU", AIM)]
     todo = work(params)
     run = params.run("paper", "cifar10-nin")

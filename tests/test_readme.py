@@ -36,6 +36,8 @@ RUN_BY = {
     "dvc repro train@": "test_study.test_what_is_run_again_gives_the_same_bytes",
     "dvc repro explorer@": "test_study.test_executed_notebooks_are_readable_records",
     "dvc repro -s tables@": "test_study.test_what_is_run_again_gives_the_same_bytes",
+    "dvc repro -s maps@": "test_study.test_what_is_run_again_gives_the_same_bytes",
+    "niny notebook run": "test_training.test_a_training_notebook_can_show_what_is_recorded_and_train_nothing",
     "dvc repro -s metrics@": "test_dvc.test_metrics_are_those_of_the_records",
     "dvc repro metrics@": "test_dvc.test_metrics_are_those_of_the_records",
     "dvc metrics show": "test_dvc.test_metrics_are_those_of_the_records",
