@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from conftest import ENVIRONMENT, ROOT, call, copy_tree
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, assume, given, seed, settings
 from hypothesis import strategies as st
 from reliability import Tally
 from test_killed import files
@@ -135,7 +135,19 @@ def wrong_value(draw: st.DrawFn) -> Wrong:
     file = draw(st.sampled_from(FILES))
     path = draw(st.sampled_from(VALUES[file]))
     kind = type(at(RAW[file], path))
-    return replaced(file, path, draw(st.sampled_from(SCALARS[kind])))
+    text = draw(st.sampled_from(SCALARS[kind]))
+    assume(text not in ("null", "") or not may_be_left_out(path))  # then null says nothing, and rightly so
+    return replaced(file, path, text)
+
+
+def may_be_left_out(path: tuple[Any, ...]) -> bool:
+    """Settings of which None is a value."""
+    return (path[0], path[-1]) in {
+        ("scales", "dataset"),
+        ("scales", "recipe"),
+        ("scales", "phases"),
+        ("experiments", "preprocessing"),
+    }
 
 
 @st.composite
@@ -194,7 +206,7 @@ def missing_key(draw: st.DrawFn) -> Wrong:
     }
     file = draw(st.sampled_from(FILES))
     path = draw(st.sampled_from([p for p in PLACES[file] if p[-1] in required]))
-    if path[0] == "scales" and path[-1] in ("dataset", "recipe", "phases"):  # which a scale may leave out
+    if may_be_left_out(path):
         path = ("root_seed",)
     raw = copy.deepcopy(RAW[file])
     del at(raw, path[:-1])[path[-1]]
