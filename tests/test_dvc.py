@@ -143,5 +143,5 @@ def test_the_readme_s_experiment_runs(committed: Path) -> None:
     assert [row[0].split()[-1] for row in ours[4:]] == [row[0].split()[-1] for row in theirs[4:]] == ["[dropout-02]"]
     assert ours[-1][1:] != ours[-2][1:], "the change changed nothing"
     numbers = [[float(row[1]) for row in rows[2:]] for rows in (ours, theirs)]
-    assert numbers[0] == pytest.approx(numbers[1], abs=3), "README.md shows other errors; processors differ by less"
+    assert numbers[0] == pytest.approx(numbers[1], abs=6), "README.md shows other errors; processors differ by less"
     assert call(committed, "git", "status", "--porcelain") == "", "the example leaves the repository as it was"

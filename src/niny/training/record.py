@@ -104,10 +104,11 @@ def write_predictions(path: Path, predicted: np.ndarray, labels: np.ndarray) -> 
         np.savez_compressed(file, predicted=predicted.astype(np.uint8), label=labels.astype(np.uint8))
 
 
-def write_environment(path: Path, compute: Compute, command: str, seeds: Mapping[str, Any], **more: str) -> None:
-    write_json(
-        path, {**describe_machine(compute), "command": command, "seeds": dict(seeds), **more, **describe_commit()}
-    )
+def write_environment(
+    path: Path, compute: Compute, command: str, seeds: Mapping[str, Any], more: Mapping[str, Any] | None = None
+) -> None:
+    told = {"command": command, "seeds": dict(seeds), **(more or {})}
+    write_json(path, {**describe_machine(compute), **told, **describe_commit()})
 
 
 def describe_machine(compute: Compute) -> dict[str, Any]:

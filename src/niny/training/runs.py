@@ -349,7 +349,7 @@ def write_record(
             keep_scores(folder / OF_ONE_SEED, trained.net, data, run, root, compute)
         record.write_history(folder / "history.csv", trained.history)
         record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
-        record.write_environment(folder / "environment.json", compute, command, seeds, network=trained.form)
+        record.write_environment(folder / "environment.json", compute, command, seeds, {"network": trained.form})
         write_json(folder / "metrics.json", metrics)
 
 
