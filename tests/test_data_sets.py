@@ -3,13 +3,19 @@ import io
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from niny.config import Params
 from niny.data import NAMES, Dataset, Split, describe, digests, load, load_tiny_imagenet_val, verify
 from niny.errors import NinyError
+from niny.training import choose_compute, train_experiment
+from niny.training.record import is_finished
+from niny.training.update import Update
 
 
 def put(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, files: dict[str, bytes]) -> Path:
@@ -54,17 +60,48 @@ def test_mnist_idx_files_give_grey_images(tmp_path: Path, monkeypatch: pytest.Mo
     assert (data.train.labels.tolist(), data.test.labels.tolist()) == ([4, 9], [1])
 
 
-def test_svhn_label_ten_is_the_digit_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def mat(count: int) -> bytes:
+    """A file as SVHN's authors publish them: X [32,32,3,N], y [N,1] in which the digit 0 is 10."""
     from scipy.io import savemat
 
-    X = np.arange(32 * 32 * 3 * 2, dtype=np.uint32).astype(np.uint8).reshape(32, 32, 3, 2)
     buffer = io.BytesIO()
-    savemat(buffer, {"X": X, "y": np.array([[10], [3]], np.uint8)})
-    files = {file: buffer.getvalue() for file in digests.FILES["svhn"]}
+    pixels = np.random.default_rng(count).integers(0, 256, (32, 32, 3, count), np.uint8)
+    savemat(buffer, {"X": pixels, "y": np.array([[10 - i % 10] for i in range(count)], np.uint8)})
+    return buffer.getvalue()
+
+
+def test_svhn_label_ten_is_the_digit_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {file: mat(2) for file in digests.FILES["svhn"]}
     data = load("svhn", put(tmp_path, monkeypatch, "svhn", files))
     assert data.extra is not None
-    assert data.extra.labels.tolist() == [0, 3]
-    assert np.array_equal(data.train.images[1, 2], X[:, :, 2, 1])
+    assert data.extra.labels.tolist() == [0, 9]
+    pixels = np.random.default_rng(2).integers(0, 256, (32, 32, 3, 2), np.uint8)
+    assert np.array_equal(data.train.images[1, 2], pixels[:, :, 2, 1])
+
+
+def test_the_svhn_experiment_runs_from_files_as_they_are_published(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Local contrast normalisation, the extra images among the training images, training, and the record."""
+    counts = {"train_32x32.mat": 30, "extra_32x32.mat": 34, "test_32x32.mat": 20}
+    (tmp_path / "data").mkdir()
+    put(tmp_path / "data", monkeypatch, "svhn", {file: mat(count) for file, count in counts.items()})
+    run = params.run("paper", "svhn-nin")
+    scale = replace(run.scale, width=0.1, probe_images=10)
+    run = replace(run, scale=scale, recipe=replace(run.recipe, phases=((2, 1.0),)))
+    learned_from = list[int]()
+    usual = Update.__call__
+
+    def watched(update: Update, images: torch.Tensor, labels: torch.Tensor) -> None:
+        learned_from.append(len(images))
+        usual(update, images, labels)
+
+    monkeypatch.setattr(Update, "__call__", watched)
+    (folder,) = train_experiment(run, tmp_path, seeds=[0], compute=choose_compute("cpu"), say=lambda _: None)
+    assert learned_from == [64, 64]
+    with np.load(folder / "predictions.npz") as kept:
+        assert len(kept["label"]) == counts["test_32x32.mat"]
+    assert is_finished(folder, run)
 
 
 def test_tiny_imagenet_images_come_with_their_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

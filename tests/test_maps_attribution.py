@@ -67,12 +67,17 @@ def test_contributions_add_up_to_the_logit(head: str) -> None:
     assert torch.allclose(parts + bias, logits(net, IMAGES).gather(1, TARGETS[:, None])[:, 0], atol=1e-5)
 
 
-def test_integrated_gradients_add_up_to_the_difference_from_the_baseline() -> None:
+@pytest.mark.parametrize(("bias", "tolerance"), [(0.0, 1e-5), (0.1, 0.02)])
+def test_integrated_gradients_add_up_to_the_difference_from_the_baseline(bias: float, tolerance: float) -> None:
+    """Exactly where nothing is biased: the gradient is then the same all the way from zero, whatever the steps."""
     net = network(final_relu=False)
+    for name, parameter in net.named_parameters():
+        if name.endswith("bias"):
+            nn.init.constant_(parameter, bias)
     total = attribute(METHODS["integrated_gradients"], net, IMAGES, TARGETS, 16).sum((1, 2))
     said = logits(net, torch.cat([IMAGES, torch.zeros(1, 3, 16, 16)]))
     expected = said[torch.arange(4), TARGETS] - said[4, TARGETS]
-    assert torch.allclose(total, expected, atol=0.02 * expected.abs().max().item())
+    assert torch.allclose(total, expected, rtol=0, atol=tolerance * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("head", ["gap", "fc", "fc_dropout"])

@@ -114,7 +114,7 @@ def test_the_network_that_learnt_permuted_labels_is_a_null_for_the_others(root: 
     plant_network(root, {"gridpg3_mass.raw": around(0.12)}, "cifar10-nin-permuted")
     frame = questions_table(load_study(PARAMS, "full", root)).set_index(["Score", "Network"])
     row = frame.loc[("gridpg3_mass.raw", "cifar10-nin")]
-    assert row["Nulls"] == "uniform 0.111, permuted labels 0.120"
+    assert row["Nulls"] == "uniform 0.111, permuted labels 0.120 (0.110 to 0.130)"
 
 
 def test_what_was_not_measured_is_not_answered(root: Path) -> None:

@@ -258,8 +258,14 @@ def has_contributions(study: Study, experiment: str) -> bool:
 
 
 def nulls_told(study: Study, experiment: str, score: str) -> str:
-    """The nulls of a score as tables say them."""
-    return ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls_at(study, experiment, score).items())
+    """The nulls of a score as tables say them, each with its interval where it can vary."""
+    return ", ".join(f"{short(null)} {_told(of)}" for null, of in nulls_at(study, experiment, score).items())
+
+
+def _told(score: Score) -> str:
+    between = through(score.interval) if score.interval else ""
+    constant = between in ("", through((score.value, score.value)))
+    return number(score.value) + ("" if constant else f" ({between})")
 
 
 def lacks_permuted(study: Study, experiment: str) -> bool:
