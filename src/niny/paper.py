@@ -267,9 +267,9 @@ OPEN_CHOICES = (
     OpenChoice(
         "MNIST scaling",
         "not stated",
-        "pixels in [0, 1] less the training mean",
-        f"{AUTHORS} subtract the mean; the scale before it is unknown",
-        trials=("mnist-nin", "mnist-nin-unit", "mnist-nin-mean255"),
+        "pixels in 0 to 255 less the training mean",
+        f"{AUTHORS} subtract the mean; the scale before it is unknown, so it was tried",
+        trials=("mnist-nin-mean255", "mnist-nin-mean", "mnist-nin-unit"),
     ),
     OpenChoice(
         "order of the images",

@@ -7,8 +7,9 @@ ZCA takes the training mean away and multiplies by V diag(1/sqrt(eig)) V' of C =
 SVHN ("local contrast normalization"): GCN, then LeCun's divisive normalisation with a 7x7 Gaussian of sigma 2, every
 channel by itself. The paper gives no constants; window, sigma, threshold 1e-4 and zero padding are those of the maxout
 scripts of December 2013. GCN here is the norm form too: the second step cancels the scale of the first.
-MNIST: the paper says nothing; x/255 less the mean training image, as the authors' data provider subtracts the mean
-("mean"). What else it may have been: x itself less that mean ("mean_255"), and x/255 ("unit"), as the maxout paper's.
+MNIST: the paper says nothing; x less the mean training image ("mean_255"), as the authors' data provider subtracts the
+mean. What else it may have been: the same of x/255 ("mean"), and x/255 ("unit"), as the maxout paper's. From the
+authors' initial weights these start with logits a 250th as large, and hardly learn at first: tried at scale tune.
 """
 
 import hashlib
