@@ -65,11 +65,11 @@ def test_what_is_left_is_told_with_its_time(params: Params, project: Path) -> No
 
 
 def test_an_experiment_without_data_is_left_out_and_the_others_run(params: Params, project: Path) -> None:
-    tune = tasks_of(params, "tune", ["mnist-nin"], 1)
+    tune = tasks_of(params, "tune", ["mnist-nin-mean255"], 1)
     smoke = tasks_of(params, "smoke", FAST[:1], 1)
     said: list[str] = []
     assert campaign([*tune, *smoke], project, EXACT, say=said.append) == tune
-    assert "mnist-nin is left out" in said[0]
+    assert "mnist-nin-mean255 is left out" in said[0]
     assert "niny data fetch mnist" in said[0]
 
 
