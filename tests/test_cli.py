@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from planted import plant
 
 from niny.cli import main
+from niny.config import Params
 from niny.training import runs
 
 
@@ -108,6 +110,20 @@ def test_ctrl_c_says_that_nothing_is_lost(
     monkeypatch.setattr(runs, "train_seed", stop)
     assert main(["train", "cifar10-nin", "--scale", "smoke"]) == 130
     assert "run the same command again" in capsys.readouterr().err
+
+
+def test_status_tells_attempts_that_collapsed_before_a_run_that_finished(
+    project: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    died = [{"attempt": 0, "epochs": 126}]
+    plant(project, params.run("paper", "cifar10-nin-nodropout"), 0, 14.5, collapsed_attempts=died)
+    plant(project, params.run("paper", "cifar10-nin"), 0, 10.4)
+    assert main(["status", "--scale", "paper"]) == 0
+    told = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert told["cifar10-nin-nodropout"].endswith(
+        "recorded 1/5  missing 4  collapsed 0  test error %: 14.50  (after 1 collapsed)"
+    )
+    assert told["cifar10-nin"].endswith("test error %: 10.40")
 
 
 def test_train_then_status_then_evaluate(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,8 @@ SVHN ("local contrast normalization"): GCN, then LeCun's divisive normalisation 
 channel by itself. The paper gives no constants; window, sigma, threshold 1e-4 and zero padding are those of the maxout
 scripts of December 2013. GCN here is the norm form too: the second step cancels the scale of the first.
 MNIST: the paper says nothing; x less the mean training image ("mean_255"), as the authors' data provider subtracts the
-mean. What else it may have been: the same of x/255 ("mean"), and x/255 ("unit"), as the maxout paper's. From the
-authors' initial weights these start with logits a 250th as large, and hardly learn at first: tried at scale tune.
+mean. What else it may have been: the same of x/255 ("mean"), and x/255 ("unit"), as the maxout paper's. Smaller pixels
+start with smaller logits under the authors' initial weights; what that does is tried at scale tune.
 """
 
 import hashlib
