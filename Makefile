@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
+export PYTHONDONTWRITEBYTECODE :=  # empty: a Python that may not keep what it compiles takes twice as long to start
 
 .PHONY: study test torture lab clean
 .DELETE_ON_ERROR:

@@ -419,9 +419,9 @@ def plan(params: Params) -> dict[str, Any]:
     """What DVC needs to lay out the stages: the scales in use, the data sets, one entry a run, those with class maps.
 
     Scales that hold images out serve choices; their runs never meet the test split, so no table is made of them.
-    Comparing attributions takes minutes a network: scales that are no evidence do it for their first network alone, and
-    where records are kept for the first under a fully connected head too. An explorer is a megabyte: a scale keeps that
-    of its first network, and others are made when they are opened.
+    Comparing attributions takes minutes a network: scales that keep no records do it for their first network alone, and
+    no scale does it for runs that repeat a network to see what makes them differ. An explorer is a megabyte: a scale
+    keeps that of its first network, and others are made when they are opened.
     """
     in_use = [name for name, scale in params.scales.items() if params.experiments_at(name) and not scale.holdout]
     runs = {
@@ -436,17 +436,17 @@ def plan(params: Params) -> dict[str, Any]:
     }
     mapped = {key: run for key, run in runs.items() if params.experiments[run["experiment"]].net != "maxout"}
     first = _first_of_each_scale(mapped)
-    kept = {key: run for key, run in mapped.items() if params.scales[run["scale"]].keep_records}
-    connected = {key: run for key, run in kept.items() if params.experiments[run["experiment"]].head == "fc"}
-    compared = first | _first_of_each_scale(connected)
+    compared = {
+        key
+        for key, run in mapped.items()
+        if params.scales[run["scale"]].keep_records and params.experiments[run["experiment"]].varies == SOURCES
+    }
     return {
         "scales": in_use,
         "datasets": sorted({run["dataset"] for run in runs.values()}),
         "runs": runs,
         "mapped": mapped,
-        "attributed": {
-            key: run for key, run in mapped.items() if params.scales[run["scale"]].evidence or key in compared
-        },
+        "attributed": {key: run for key, run in mapped.items() if key in first | compared},
         "explored": {key: run for key, run in mapped.items() if key in first},
     }
 
