@@ -9,7 +9,7 @@ from niny.maps.attribution import METHODS, attribute, contribution, dipart, grad
 from niny.maps.comparison import METRICS, available, compare_network
 from niny.maps.forward import class_maps, logits
 from niny.maps.records import nulls_of
-from niny.maps.sanity import cascade, infidelity, max_sensitivity, own_maps
+from niny.maps.sanity import _patches, cascade, infidelity, max_sensitivity, own_maps
 from niny.maps.views import VIEWS
 from niny.models import Network, cnn, initialise, linear_cifar, nin_cifar
 from niny.models.blocks import GlobalAveragePool
@@ -146,26 +146,58 @@ def test_dipart_of_a_local_and_of_a_global_network() -> None:
     assert dipart(looking(Everywhere()), canvas, classes, 3, 4).tolist() == pytest.approx([1 / 9] * 3)
 
 
-def test_the_cascade_starts_at_the_class_maps_and_leaves_the_network_alone() -> None:
-    net = network(head="fc")
+@pytest.mark.parametrize(("head", "first"), [("gap", []), ("fc", ["fc"])])
+def test_the_cascade_starts_at_the_last_weights_and_leaves_the_network_alone(head: str, first: list[str]) -> None:
+    net = network(head=head)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     steps = [(name, {k: v.clone() for k, v in twin.state_dict().items()}) for name, twin in cascade(net, 0)]
-    assert [name.rpartition(".")[2] for name, _ in steps] == [
-        "cccp6", "cccp5", "conv3", "cccp4", "cccp3", "conv2", "cccp2", "cccp1", "conv1"
-    ]  # fmt: skip
-    changed = {name for name, value in steps[1][1].items() if not torch.equal(value, before[name])}
-    assert changed == {"mlpconv3.cccp6.weight", "mlpconv3.cccp5.weight"}
+    layers = ["cccp6", "cccp5", "conv3", "cccp4", "cccp3", "conv2", "cccp2", "cccp1", "conv1"]
+    assert [name.rpartition(".")[2] for name, _ in steps] == first + layers
+    for depth, (_, state) in enumerate(steps, 1):  # biases are zero before and after
+        changed = {k for k, value in state.items() if k.endswith("weight") and not torch.equal(value, before[k])}
+        assert changed == {f"{name}.weight" for name, _ in steps[:depth]}
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_the_cascade_forgets_what_batch_norm_remembers() -> None:
+    net = nin_cifar(size=16, width=0.05, batch_norm=True)
+    net.mlpconv1.norm_conv1.running_mean.fill_(3)  # type: ignore[union-attr]
+    *_, (_, twin) = cascade(net, 0)
+    assert (twin.mlpconv1.norm_conv1.running_mean == 0).all()  # type: ignore[union-attr]
+    assert (net.mlpconv1.norm_conv1.running_mean == 3).all()  # type: ignore[union-attr]
 
 
 def test_infidelity_of_the_exact_map_is_zero_and_of_a_stranger_is_not() -> None:
     images = torch.rand(4, 10, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)  # flat within each cell
     net = looking(Colours())
     own = own_maps(net, images, TARGETS)
-    found = infidelity(net, images, TARGETS, {"own": own, "scaled": 7 * own, "stranger": own.roll(1, 0)}, 0)
+    maps = {"own": own, "scaled": 7 * own, "stranger": own.roll(1, 0), "opposite": -own, "nothing": 0 * own}
+    found = infidelity(net, images, TARGETS, maps, 0)
     assert found["own"].tolist() == pytest.approx([0] * 4, abs=1e-5)
     assert found["scaled"].tolist() == pytest.approx([0] * 4, abs=1e-5)
     assert (found["stranger"] > 0.01).all()
+    assert found["opposite"].tolist() == found["nothing"].tolist() == [1] * 4
+
+
+def test_infidelity_is_captums_where_the_best_scale_is_positive() -> None:
+    from captum.metrics import infidelity as captums
+
+    net, shown = network(), torch.rand(4, 4, 4, generator=torch.Generator().manual_seed(2))
+    masks = _patches(4, 16, seed=5)  # 32 x 4 images
+    found = infidelity(net, IMAGES, TARGETS, {"shown": shown}, seed=5)["shown"]
+
+    def changed(images: Tensor) -> tuple[Tensor, Tensor]:  # captum asks for all patches of an image one after another
+        mask = masks.transpose(0, 1).flatten(0, 1)[:, None].expand_as(images).float()
+        return mask, images * (1 - mask)
+
+    spread = nn.functional.interpolate(shown[:, None], (16, 16)).expand(-1, 3, -1, -1)
+    many = {"target": TARGETS, "n_perturb_samples": 32, "max_examples_per_batch": 128}
+    with torch.no_grad():
+        theirs = captums(net, changed, IMAGES, spread, normalize=True, **many)
+        none = captums(net, changed, IMAGES, 0 * spread, **many)
+    told = found < 1
+    assert told.any()
+    assert torch.allclose(found[told].float(), (theirs / none)[told], rtol=1e-4)
 
 
 def test_sensitivity_of_a_linear_map_is_bounded_by_the_change_and_leaves_the_global_generator_alone() -> None:

@@ -13,7 +13,7 @@ from niny.data.sets import LABELS, TinyImageNetVal
 from niny.evaluation.claims import load_claims
 from niny.evaluation.rules import MapScore
 from niny.maps import suite
-from niny.maps.boxes import SHARED, best_overlaps, box_scores, max_box_accuracy, measure, prepare, shared
+from niny.maps.boxes import SHARED, balanced, best_overlaps, box_scores, max_box_accuracy, measure, prepare, shared
 from niny.maps.records import nulls_of
 from niny.models import initialise, nin_cifar
 from niny.training import Compute, snapshots
@@ -67,6 +67,26 @@ def test_a_miss_by_one_cell_is_within_the_tolerance_only() -> None:
     assert (found["hit"].item(), found["hit_near"].item()) == (0, 1)
 
 
+def test_the_tolerance_is_a_distance_also_across_corners() -> None:
+    maps = torch.zeros(1, 32, 32)
+    maps[0, 6, 2] = 1  # 3.5 pixels left of the box and 3.5 above it: 4.9 off, beyond the 4.3 that are allowed
+    assert measure(maps, maps, torch.tensor([[8, 16, 31, 47]]), 64)["hit_near"].item() == 0
+
+
+def test_the_box_of_a_map_of_one_value_is_the_whole_image() -> None:
+    area = (BOXES[:, 2] - BOXES[:, 0] + 1) * (BOXES[:, 3] - BOXES[:, 1] + 1) / 64**2
+    expected = sum((area >= o).double() for o in (0.3, 0.5, 0.7)) / 3
+    assert torch.equal(max_box_accuracy(torch.ones(len(BOXES), 16, 16), BOXES, 64)[1::2], expected[1::2])
+
+
+def test_images_are_as_many_of_each_class() -> None:
+    targets = torch.tensor([0] * 30 + [3] * 4 + [5] * 12)
+    for count, each in ((9, 3), (100, 4)):
+        some = balanced(targets, count, seed=1)
+        assert targets[some].bincount().tolist() == [each, 0, 0, each, 0, each]
+        assert len(some.unique()) == 3 * each
+
+
 def test_the_best_connected_part_counts() -> None:
     maps = drawn(BOXES[:1])
     maps[0, 15, 15] = 1  # a part of its own, far away
@@ -110,7 +130,7 @@ def test_all_box_scores_come_with_their_nulls() -> None:
         assert found[f"box_energy.uniform.{kind}"]["value"] == pytest.approx(found["box_area"]["value"])
         for metric in ("hit", "hit_near", "energy", "maxacc"):
             nulls = nulls_of(found, f"box_{metric}.raw.{kind}")
-            assert {"centre", "random", "other_image"} <= set(nulls), metric
+            assert {"uniform", "centre", "random", "other_image"} <= set(nulls), metric
     assert all(0 <= score["value"] <= 1 for score in found.values())
 
 

@@ -151,7 +151,15 @@ def labels(figure: object) -> set[str]:
 def test_tables_and_charts_show_scores_beside_their_nulls() -> None:
     one = over_seeds({0: {"a.raw": score(0.5, (0.4, 0.6), 9), "a.raw.untrained": score(0.1, (0.0, 0.2), 9)}})
     (row,) = score_table(one, ["a.raw", "b"]).to_dict("records")
-    assert row == {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9, "runs": "one run", "untrained": 0.1}
+    assert row == {
+        "value": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "n": 9,
+        "runs": "one run",
+        "untrained": 0.1,
+        "lies": "above untrained",
+    }
     assert "null: untrained" in labels(draw_scores(one, ["a.raw"], "t", "x"))
 
 

@@ -12,7 +12,7 @@ from niny.maps.concentration import entropy, gini
 from niny.maps.faithfulness import blurred, deletion, insertion, ranks
 from niny.maps.forward import head_kind, untrained, why_one_size
 from niny.maps.grids import assemble
-from niny.maps.heads import contributions
+from niny.maps.heads import connected_maps, values_of
 from niny.maps.nested import over_seeds
 from niny.maps.records import is_null, load_scores, nulls_of, save_scores
 from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, rates, score, wilson
@@ -123,11 +123,10 @@ def test_networks_that_cannot_have_a_score_say_why_and_keep_the_others() -> None
     assert {"claim1_rate.raw", "gridpg3_mass.raw", "place_hit.raw.noise"} <= set(scored(fixed))
     assert skipped(fixed) == {}
     assert set(scored(dense)) == {"translation_rise_4px", "translation_rise_4px.untrained"}
-    assert all(name.startswith(("completeness", *OF_MAPS)) or "4px" in name for name in scored(full))
-    assert set(skipped(dense)) == {"completeness_error", *OF_MAPS}
-    assert "gridpg3_mass.raw" in scored(full)
-    assert "completeness_error" not in scored(full)
-    assert {"claim1_rate.contribution", "gridpg3_mass.contribution", "focus.contribution"} <= set(scored(full))
+    assert all(name.startswith(OF_MAPS) or "4px" in name for name in scored(full))
+    assert set(skipped(dense)) == set(OF_MAPS)
+    assert scored(full)["completeness_error"]["value"] < 1e-5
+    assert {"claim1_rate.margin", "gridpg3_mass.raw", "focus.channel"} <= set(scored(full))
     assert [head_kind(net) for net in (oracle(), full, dense)] == ["gap", "fc", "dense"]
     assert why_one_size(oracle()) is None
     assert "one size" in str(why_one_size(full))
@@ -135,12 +134,24 @@ def test_networks_that_cannot_have_a_score_say_why_and_keep_the_others() -> None
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5])
-def test_contributions_of_a_fully_connected_head_add_up_to_its_logits_also_on_a_grid(rate: float) -> None:
+def test_maps_of_a_fully_connected_head_have_its_logits_as_means_also_on_a_grid(rate: float) -> None:
     head = FullyConnected(160, 10, Dropout(rate, inverted=False) if rate else None).eval()
     maps = torch.rand(9, 10, 4, 4)
-    alone = contributions(head, 1, maps)
-    assert torch.allclose(alone.sum((2, 3)) + head.fc.bias, head(maps), atol=1e-5)
-    assert torch.allclose(contributions(head, 3, assemble(maps[None])), assemble(alone[None]), atol=1e-5)
+    alone = connected_maps(head, 1, maps)
+    assert torch.allclose(alone.mean((2, 3)), head(maps), atol=1e-5)
+    assert torch.allclose(connected_maps(head, 3, assemble(maps[None])), assemble(alone[None]), atol=1e-5)
+
+
+def test_what_is_added_to_the_weights_of_all_classes_changes_raw_maps_alone() -> None:
+    """Softmax leaves it open: no probability changes, so nothing else may that networks are compared by."""
+    net, maps = oracle(FullyConnected(160, 10)), torch.rand(9, 10, 4, 4)
+    before = {view: read(maps) for view, read in values_of(net).items()}
+    with torch.no_grad():
+        net.head.fc.weight += torch.randn(160)  # type: ignore[union-attr, operator]
+    after = {view: read(maps) for view, read in values_of(net).items()}
+    assert not torch.allclose(before["raw"], after["raw"], atol=0.1)
+    for view in ("centred", "margin", "softmax", "channel"):
+        assert torch.allclose(before[view], after[view], atol=1e-4), view
 
 
 def test_an_untrained_twin_forgets_everything_and_leaves_its_original_alone() -> None:

@@ -25,6 +25,7 @@ from niny.training.record import read_metrics, seed_folder
 from niny.training.update import make_update
 
 ALIKE = {"float64": (135, 1e-6), "float32": (12, 1e-5)}  # updates, and how near their losses are: docs/cluster.md
+PHASES = "phases: [[5, 1.0], [1, 0.1]]"  # those of scale smoke: fewer do here
 TRAIN = ("train", "cifar10-nin", "--scale", "smoke", "--seeds", "0", "--precision", "float32", "--device", "cpu")
 
 
@@ -44,7 +45,7 @@ def test_two_processes_leave_the_record_that_one_leaves(project: Path) -> None:
     Judged by 361 images held out, a number that two do not divide.
     """
     path = project / "params.yaml"
-    text = path.read_text().replace("phases: [[5, 1.0], [1, 0.1]]", "phases: [[1, 1.0]]")
+    text = path.read_text().replace(PHASES, "phases: [[1, 1.0]]")
     path.write_text(text.replace("\n  smoke:\n", "\n  smoke:\n    holdout: 361\n"))
     folder, curves = seed_folder(project, load_params(project).run("smoke", "cifar10-nin"), 0), {}
     for number in (1, 2):
@@ -62,6 +63,8 @@ def test_two_processes_leave_the_record_that_one_leaves(project: Path) -> None:
 
 def test_two_processes_leave_the_very_bits_of_one_that_takes_each_batch_in_two_parts(project: Path) -> None:
     """A whole run: what two processes sum is what one sums in the same parts, so nothing parts them, ever."""
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace(PHASES, "phases: [[1, 1.0], [1, 0.1]]"))
     folder = seed_folder(project, load_params(project).run("smoke", "cifar10-nin"), 0)
     weights, curves, commands = [], [], []
     for number, parts in ((2, ()), (1, ("--parts", "2"))):

@@ -45,9 +45,9 @@ IMAGES, GRIDS, SIDE = 40, 4, 3
 NUMBERS = 200_000  # of class maps, of all images and once more of all epochs: bounds the file where classes are many
 READINGS = ("raw", "centred", "margin")
 SCORES = (  # what is named beside a picture, with its nulls
-    *(f"{metric}.{view}" for metric in ("claim1_rate", "top10_share") for view in (*VIEWS, "contribution", "random")),
+    *(f"{metric}.{view}" for metric in ("claim1_rate", "top10_share") for view in (*VIEWS, "random")),
     *(f"claim1_rate.raw.{part}" for part in ("correct", "wrong")),
-    *(f"gridpg3_{kind}.{view}" for kind in ("mass", "hit") for view in (*VIEWS, "contribution", "centre")),
+    *(f"gridpg3_{kind}.{view}" for kind in ("mass", "hit") for view in (*VIEWS, "centre")),
     *(f"gridpg3_{kind}.raw.{null}" for kind in ("mass", "hit") for null in ("other_image", "untrained")),
     *(f"agreement_rank.{method}.{part}" for method in METHODS for part in ("raw", "raw.other_image", "centre")),
 )

@@ -1,12 +1,12 @@
 """Other people's attributions beside the class maps, through captum: do they see the same, and more than chance would?
 
-For a class, each method gives one number a cell of the class maps: Grad-CAM at an inner block, gradient x activation of
-the maps (for a fully connected head the exact share of each cell in the logit, HiResCAM), saliency, gradient x input,
-integrated gradients, occlusion and layer-wise relevance. Everything is signed as the method gives it (saliency has no
-sign), summed over colour channels, and averaged over the pixels of a cell; nothing is clipped, scaled or smoothed.
+For a class, each method gives one number a cell of the class maps: Grad-CAM, saliency, gradient x input, integrated
+gradients, occlusion and layer-wise relevance. Everything is signed as the method gives it (saliency has no sign),
+summed over colour channels, and averaged over the pixels of a cell; nothing is clipped, scaled or smoothed.
 
-Grad-CAM at the last block is the class map itself over the number of cells, so agreement there says nothing: it is a
-test of this module instead.
+Two of them are the class map itself over the number of cells: under global average pooling Grad-CAM at the last block,
+under a fully connected head gradient x activation there (HiResCAM), less the bias. Agreement would say nothing: they
+test this module and niny.maps.heads instead.
 """
 
 import copy
@@ -26,8 +26,8 @@ warnings.filterwarnings("ignore", message="IProgress not found")  # captum asks 
 
 Method = Callable[[Network, Tensor, Tensor], Tensor]
 
-# What ends an inner block before its pool: an mlpconv, or the ReLU of a single convolution.
-INNER = {"gradcam1": ("mlpconv1", "relu1"), "gradcam2": ("mlpconv2", "relu2")}
+# What ends a block before its pool: an mlpconv, or the ReLU of a single convolution.
+INNER = {"gradcam1": ("mlpconv1", "relu1"), "gradcam2": ("mlpconv2", "relu2"), "gradcam3": ("mlpconv3", "relu3")}
 STEPS = 32  # of the path of integrated gradients
 PART = 25  # images at a time
 
@@ -118,7 +118,6 @@ def propagate(net: Network, images: Tensor, targets: Tensor, rule: Callable[[], 
 
 METHODS: Mapping[str, Method] = {
     **{name: grad_cam(*layers) for name, layers in INNER.items()},
-    "contribution": contribution,
     "saliency": saliency,
     "gradient_x_input": gradient_x_input,
     "integrated_gradients": integrated_gradients,
@@ -135,9 +134,9 @@ TITLES: Mapping[str, tuple[str, str]] = {  # of each method: its title, and what
         "Grad-CAM at mlpconv2",
         "The feature maps of the second block, each weighted by the mean gradient of the logit.",
     ),
-    "contribution": (
-        "Gradient x activation",
-        "What each cell of the last feature maps adds to the logit: with this head the class map itself.",
+    "gradcam3": (
+        "Grad-CAM at mlpconv3",
+        "The feature maps of the third block, each weighted by the mean gradient of the logit.",
     ),
     "saliency": ("Saliency", "How much the logit changes with each pixel, whichever way: the size of its gradient."),
     "gradient_x_input": ("Gradient x input", "The gradient of the logit at each pixel times the pixel."),

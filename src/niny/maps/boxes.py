@@ -88,14 +88,15 @@ def box_scores(
     seed: int,
     count: int = 1050,
 ) -> Scores:
-    """Scores on `count` of the shared images: `box_METRIC.READING.KIND`, with nulls as `niny.maps.scores` names them.
+    """Scores on `count` of the shared images or fewer: `box_METRIC.READING.KIND`, named as in `niny.maps.scores`.
 
     hit: the largest cell's middle lies in the box (ties by share); hit_near: within its tolerance; energy: share of
     the positive part in the box; maxacc: MaxBoxAccV2, its threshold chosen on every other image and scored on the
-    rest. `box_accuracy` says how many of the images the network recognises.
+    rest. `box_accuracy` says how many of the images the network recognises. Images are as many of each class, so that
+    a mean over images is one over classes.
     """
     index, targets = shared(val, names)
-    some = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))[:count]
+    some = balanced(targets, count, seed)
     index, targets, boxes = index[some.numpy()], targets[some], torch.from_numpy(val.boxes[index[some.numpy()]])
     side, place = val.images.shape[-1], next(net.parameters()).device
     area = ((boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)).double() / side**2
@@ -112,12 +113,20 @@ def box_scores(
         maps, alone = class_maps(net, images), class_maps(blank, images[:few])
         variants = with_nulls(net, maps, maps, alone, seed, across)
         samples |= sampled(variants, ask, len(index), f".{kind}")
-        del samples[f"box_maxacc.uniform.{kind}"]  # no threshold parts it
         if kind == "shrunk":
             samples["box_accuracy"] = (decide(net, maps).argmax(1).cpu() == targets).double()
             right = (decide(blank, alone).argmax(1).cpu() == targets[:few]).double()
             samples["box_accuracy.untrained"] = padded(right, len(index))
     return bootstrap(samples, seed)
+
+
+def balanced(targets: Tensor, count: int, seed: int) -> Tensor:
+    """Which images to take, at most `count` and as many of each class, in an order that mixes classes."""
+    generator = torch.Generator().manual_seed(seed)
+    pools = [torch.nonzero(targets == k).flatten() for k in targets.unique()]
+    each = max(1, min(count // len(pools), *map(len, pools)))
+    some = torch.cat([pool[torch.randperm(len(pool), generator=generator)[:each]] for pool in pools])
+    return some[torch.randperm(len(some), generator=generator)]
 
 
 def measure(values: Tensor, order: Tensor, boxes: Tensor, side: int) -> dict[str, Tensor]:
@@ -135,12 +144,11 @@ def measure(values: Tensor, order: Tensor, boxes: Tensor, side: int) -> dict[str
 
 
 def _within(cells: int, cell: int, boxes: Tensor, slack: float) -> Tensor:
-    """Which of cells x cells cells have their middle in each box, or within `slack` pixels of it: N x cells x cells."""
+    """Which of cells x cells cells have their middle in each box, or at most `slack` pixels off: N x cells x cells."""
     x0, y0, x1, y1 = boxes.T[:, :, None]
     middle = cell * (torch.arange(cells) + 0.5) - 0.5
-    across = (middle >= x0 - slack) & (middle <= x1 + slack)
-    down = (middle >= y0 - slack) & (middle <= y1 + slack)
-    inside: Tensor = (down[:, :, None] & across[:, None, :]).double()
+    across, down = (torch.maximum(low - middle, middle - high).clamp_min(0) for low, high in ((x0, x1), (y0, y1)))
+    inside: Tensor = (torch.hypot(down[:, :, None], across[:, None, :]) <= slack).double()
     return inside
 
 
@@ -166,9 +174,12 @@ def max_box_accuracy(maps: Tensor, boxes: Tensor, side: int) -> Tensor:
 
 
 def best_overlaps(maps: Tensor, boxes: Tensor, side: int) -> NDArray[np.float64]:
-    """The best IoU with the box of any connected part of the map above each threshold: N x thresholds."""
+    """The best IoU with the box of any connected part of the map above each threshold: N x thresholds.
+
+    A map of one value is one part, the whole image, at every threshold.
+    """
     low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    scaled = ((maps - low) / (high - low).clamp_min(1e-12)).float()
+    scaled = torch.where(high > low, (maps - low) / (high - low).clamp_min(1e-12), 1).float()
     large = F.interpolate(scaled[:, None], (side, side), mode="bilinear")[:, 0].cpu().numpy()
     return np.stack([_best_parts(large > threshold, boxes.numpy()) for threshold in THRESHOLDS], 1)
 

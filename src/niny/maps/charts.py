@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from niny.maps.meaning import against_nulls
 from niny.maps.nested import runs
 from niny.maps.records import is_null, nulls_of
 from niny.maps.samples import Scores
@@ -26,6 +27,8 @@ MARKS = {
     "permuted_labels": "P",
 }
 
+CHANCE = {"claim 1 and mass on 3x3 grids": 1 / 9}  # of the mass
+
 # Medians of 4,500 scores each on CIFAR-10 3x3 grids, of a 9L-S-CoDA-SQ network trained with binary cross-entropy, on
 # images it is sure of: computed from the result files of the CoDA-Nets repository (Böhle et al. 2021).
 PUBLISHED = {
@@ -38,7 +41,7 @@ PUBLISHED = {
 
 
 def score_table(scores: Scores, names: Iterable[str]) -> pd.DataFrame:
-    """Value, interval, n and runs of those of the named scores that there are, and their nulls, to three decimals."""
+    """Value, interval, n, runs and nulls of those of the named scores that there are, and where they lie to these."""
     rows = {}
     for name in (name for name in names if name in scores):
         low, high = scores[name]["interval"] or (math.nan, math.nan)
@@ -46,7 +49,8 @@ def score_table(scores: Scores, names: Iterable[str]) -> pd.DataFrame:
         rows[name] |= {null: found["value"] for null, found in nulls_of(scores, name).items()}
     table = pd.DataFrame.from_dict(rows, orient="index", dtype=float).round(3)
     table["n"], table["runs"] = [scores[name]["n"] for name in rows], [runs(scores[name]) for name in rows]
-    return table.reindex(columns=[c for c in ("value", "low", "high", "n", "runs", *MARKS) if c in table])
+    table["lies"] = [against_nulls(scores, name) for name in rows]
+    return table.reindex(columns=[c for c in ("value", "low", "high", "n", "runs", *MARKS, "lies") if c in table])
 
 
 @styled
@@ -109,6 +113,8 @@ def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title:
     for axes, (label, columns) in zip(grid, panels, strict=True):
         for (name, column), colour in zip(columns.items(), (BLUE, ORANGE, GREEN, PINK, YELLOW), strict=False):
             _curves(axes, histories, name, column, colour)
+        if chance := CHANCE.get(label):
+            axes.axhline(chance, color=MUTED, linewidth=0.8, linestyle=":", label="uniform map, on grids")
         axes.set(xlabel="epoch", ylabel=label)
         axes.set_ylim(bottom=0)
         if len(columns) > 1:
@@ -148,9 +154,7 @@ def draw_cascade(scores: Scores, title: str) -> "Figure":
         label = f"null: other image, {kind}"
         axes.plot(layers, nulls, ":" + style[0], color=MUTED, linewidth=1, markersize=3, label=label)
     axes.axhline(0, color=MUTED, linewidth=0.8)
-    axes.set(
-        ylabel="rank correlation", xlabel="weights drawn anew from the class maps down to this layer", ylim=(-1, 1)
-    )
+    axes.set(ylabel="rank correlation", xlabel="weights drawn anew from the last layer down to this one", ylim=(-1, 1))
     entitle(figure, title)
     figure.legend(*_unique(axes), loc="outside lower center", ncols=4, fontsize=8)
     return figure

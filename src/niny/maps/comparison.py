@@ -49,10 +49,9 @@ def compare_network(
 
 
 def available(net: Network) -> list[str]:
-    """The attribution methods that this network's layers allow; not gradient x activation where that is the map."""
-    blocks = dict(net.named_children())
-    lacking = {name for name, layers in INNER.items() if blocks.keys().isdisjoint(layers)}
-    lacking |= {"contribution"} if head_kind(net) == "gap" else set()
+    """The attribution methods that this network's layers allow; not Grad-CAM where that is the class map."""
+    blocks = {*dict(net.named_children())} - ({net.layer_names[-1]} if head_kind(net) == "gap" else set())
+    lacking = {name for name, layers in INNER.items() if blocks.isdisjoint(layers)}
     return [name for name in METHODS if name not in lacking]
 
 

@@ -51,15 +51,20 @@ def bootstrap(samples: Mapping[str, Tensor], seed: int) -> Scores:
 
 
 def bootstrap_median(samples: Mapping[str, Tensor], seed: int) -> Scores:
-    """As `bootstrap`, for the median of all numbers of the items drawn; without NaN."""
+    """As `bootstrap`, for the median of all numbers of the items drawn."""
     found: Scores = {}
     for name, values in samples.items():
         rows = values.double().cpu().reshape(len(values), -1)
-        ordered, place = rows.flatten().sort()
-        drawn = _resampled(len(rows), seed)[:, place // rows.shape[1]].cumsum(1)
+        there = torch.nonzero(~rows.flatten().isnan())[:, 0]
+        if not len(there):
+            continue
+        ordered, place = rows.flatten()[there].sort()
+        drawn = _resampled(len(rows), seed)[:, there[place] // rows.shape[1]].cumsum(1)
         medians = ordered[torch.searchsorted(drawn, drawn[:, -1:] / 2)[:, 0]]
-        low, high = medians.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-        found[name] = score(float(rows.median()), (low, high), len(rows), medians.tolist())
+        medians[drawn[:, -1] == 0] = math.nan  # no number of this kind was drawn
+        low, high = medians.nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+        items = int((~rows.isnan()).any(1).sum())
+        found[name] = score(float(ordered[(len(ordered) - 1) // 2]), (low, high), items, medians.tolist())
     return found
 
 

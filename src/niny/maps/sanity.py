@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from niny.maps.forward import class_maps
+from niny.maps.forward import class_maps, logits
 from niny.maps.views import raw
 from niny.models import Network
 from niny.models.network import WEIGHTED, fan_in
@@ -28,15 +28,17 @@ PATCHES = 32
 def cascade(net: Network, seed: int) -> Iterator[tuple[str, Network]]:
     """The network with its last weighted layer drawn anew (He), its last two, and so on: (name of the layer, copy).
 
-    The copy is the same object each time: use it before asking for the next one. Heads are left alone, as class maps
-    do not see them.
+    A fully connected head comes first, as class maps are read through it; batch norm after a layer is reset with it.
+    The copy is the same object each time: use it before asking for the next one.
     """
     twin = copy.deepcopy(net)
     generator = torch.Generator().manual_seed(seed)
-    layers = [(name, layer) for name, layer in twin.named_modules() if isinstance(layer, WEIGHTED)]
-    for name, layer in reversed([pair for pair in layers if not pair[0].startswith("head")]):
-        _redraw(layer, generator)
-        yield name, twin
+    for name, layer in reversed([*twin.named_modules()]):
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+        elif isinstance(layer, WEIGHTED):
+            _redraw(layer, generator)
+            yield name, twin
 
 
 @torch.no_grad()
@@ -69,38 +71,34 @@ def max_sensitivity(net: Network, images: Tensor, targets: Tensor, seed: int, re
     return found
 
 
+@torch.no_grad()
 def infidelity(
     net: Network, images: Tensor, targets: Tensor, maps: Mapping[str, Tensor], seed: int
 ) -> dict[str, Tensor]:
-    """How badly N x h x w maps foretell what the logit loses when a patch goes: captum's infidelity, N values for each.
+    """How badly N x h x w maps foretell what the logit loses when a patch goes (Yeh et al. 2019): N values for each.
 
     A patch of a quarter of the side, at random, becomes zero (the mean of the data). A map is scaled to fit best, and
-    the remaining squared error divided by the squared change: 0 is perfect, 1 is a map that foretells nothing.
+    the remaining squared error divided by the squared change: 0 is perfect, 1 foretells nothing. captum's infidelity is
+    the same, but that its scale may be negative, so that the opposite of a map does as well as the map: here that is 1,
+    as is a map of zeros. The patches, and what they cost the network, are the same for all maps.
     """
-    change = _squared_error(net, images, targets, torch.zeros_like(images, dtype=torch.float32), seed, scaled=False)
+    masks = _patches(len(images), images.shape[-1], seed).to(images.device)
+    place = torch.arange(len(images), device=images.device), targets
+    said = logits(net, images)[place]
+    lost = torch.stack([said - logits(net, images * ~mask[:, None])[place] for mask in masks]).double()
     found = {}
     for name, values in maps.items():
-        spread = F.interpolate(values[:, None].float(), images.shape[2:]).expand_as(images)
-        found[name] = _squared_error(net, images, targets, spread, seed, scaled=True) / change
+        covered = (F.interpolate(values[:, None].double(), images.shape[2:])[:, 0] * masks).sum((2, 3))
+        scale = ((covered * lost).sum(0) / covered.square().sum(0)).nan_to_num().clamp_min(0)
+        found[name] = (scale * covered - lost).square().sum(0) / lost.square().sum(0)
     return found
 
 
-@torch.no_grad()
-def _squared_error(net: Network, images: Tensor, targets: Tensor, spread: Tensor, seed: int, scaled: bool) -> Tensor:
-    from captum.metrics import infidelity as captums
-
-    options = {"target": targets, "n_perturb_samples": PATCHES, "max_examples_per_batch": PATCHES * len(images)}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # the same patches for every map
-        error: Tensor = captums(net, _without_a_patch, images.float(), spread, normalize=scaled, **options)
-    return error
-
-
-def _without_a_patch(images: Tensor) -> tuple[Tensor, Tensor]:
-    """(what the patch covers, images without it), as captum's infidelity wants them."""
-    side = images.shape[-1]
+def _patches(count: int, side: int, seed: int) -> Tensor:
+    """PATCHES x count x side x side: where each patch lies."""
     patch = side // 4
-    corners = torch.randint(side - patch + 1, (2, len(images), 1))
-    lines = ((torch.arange(side) >= corners) & (torch.arange(side) < corners + patch)).to(images.device)
-    mask = (lines[0][:, :, None] & lines[1][:, None, :])[:, None].expand_as(images).float()
-    return mask, images * (1 - mask)
+    generator = torch.Generator().manual_seed(seed)
+    corners = torch.randint(side - patch + 1, (2, PATCHES, count, 1), generator=generator)
+    rows, columns = (torch.arange(side) >= corners) & (torch.arange(side) < corners + patch)
+    inside: Tensor = rows[..., :, None] & columns[..., None, :]
+    return inside

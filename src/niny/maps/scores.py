@@ -22,8 +22,8 @@ from torch import Tensor
 from niny.maps import canvases, figure4, grids, nulls
 from niny.maps.concentration import entropy, gini
 from niny.maps.faithfulness import deletion, insertion
-from niny.maps.forward import class_maps, decide, head_kind, logits, untrained, why_no_maps
-from niny.maps.heads import orders_of, own_orders, values_of
+from niny.maps.forward import class_maps, decide, logits, untrained, why_no_maps
+from niny.maps.heads import of_classes, orders_of, own_orders, values_of
 from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, padded, rates, score
 from niny.maps.translation import equivariance, error_rise, shifted_maps
 from niny.models import Network
@@ -37,8 +37,8 @@ GROUPS = {
 SIDES = (2, 3)
 SURE = 0.99  # probability of the class from which an image counts as confident, as Rao et al. choose theirs
 OF_MAPS = (  # need class maps
-    *("claim1_rate", "deletion", "entropy", "equivariance", "focus", "gini", "gridpg", "insertion", "place"),
-    "top10_share",
+    *("claim1_rate", "completeness_error", "deletion", "entropy", "equivariance", "focus", "gini", "gridpg"),
+    *("insertion", "place", "top10_share"),
 )
 COMPLETENESS_IMAGES = 200
 NULL_IMAGES = 1000  # on which the nulls of figure 4 are measured; the untrained network on a fifth of them
@@ -110,10 +110,8 @@ def dense_scores(subject: Subject, said: Tensor, count: int) -> Scores:
 
 def skipped(net: Network) -> dict[str, str]:
     """Which scores this network cannot have, and why: {how their names begin: reason}."""
-    reasons = dict.fromkeys(OF_MAPS, why_no_maps(net))
-    if head_kind(net) != "gap":
-        reasons["completeness_error"] = "its logits are not the means of its maps"
-    return {name: reason for name, reason in reasons.items() if reason}
+    why = why_no_maps(net)
+    return dict.fromkeys(OF_MAPS, why) if why else {}
 
 
 def with_nulls(
@@ -183,13 +181,11 @@ def of_figure4(values: Tensor, order: Tensor, labels: Tensor) -> dict[str, Tenso
 
 
 def completeness(subject: Subject) -> Scores:
-    """The largest |mean of a map - logit|, always in float32 and from two forward passes; for heads that average."""
-    if head_kind(subject.net) != "gap":
-        return {}
+    """The largest |mean of a class map - logit|, always in float32 and from two forward passes."""
     some, found = subject.images[:COMPLETENESS_IMAGES], {}
     with torch.autocast(some.device.type, enabled=False):
         for null, net in (("", subject.net), (".untrained", subject.blank)):
-            error = figure4.completeness_error(class_maps(net, some), logits(net, some))
+            error = figure4.completeness_error(of_classes(net, class_maps(net, some)), logits(net, some))
             found[f"completeness_error{null}"] = score(error, None, len(some))
     return found
 
@@ -286,7 +282,8 @@ def grid_scores(subject: Subject, said: Tensor, side: int, count: int) -> Scores
     readings = list(values_of(subject.net))
     for name in [f"gridpg{side}_{metric}.{view}" for metric in ("mass", "hit") for view in readings]:
         samples |= of_subsets(samples, name, subsets)
-    medians = {f"gridpg{side}_mass_median.{view}": samples[f"gridpg{side}_mass.{view}"] for view in readings}
+    kinds = [f"{view}{subset}" for view in readings for subset in ("", ".confident")]  # others publish the latter
+    medians = {f"gridpg{side}_mass_median.{kind}": samples[f"gridpg{side}_mass.{kind}"] for kind in kinds}
     return bootstrap(samples, subject.draw("gridpg", side)) | bootstrap_median(medians, subject.draw("gridpg", side))
 
 

@@ -15,12 +15,12 @@ from niny.report.questions import (
     QUESTIONS,
     RULE,
     amount,
-    has_contributions,
+    has_connected_maps,
     lacks_permuted,
-    of_classes,
     questions_table,
     short,
 )
+from niny.report.readings import agreement_table, readings_table
 from niny.report.scores import scores_picture
 from niny.report.study import REFERENCE, Study
 from niny.report.tables import boxes_table
@@ -42,7 +42,14 @@ def class_maps(study: Study) -> Section:
             f"{'; '.join(f'{short(null)}, {meaning}' for null, meaning in NULLS.items())}. {RULE}"
         )
         words += one_network(study)
-        items = [scores_of_maps(study), image(study, scores_picture(study), scored(study)), *heads(study), *items]
+        items = [
+            scores_of_maps(study),
+            *readings(study),
+            image(study, scores_picture(study), scored(study)),
+            *heads(study),
+            *agreement(study),
+            *items,
+        ]
         items += [image(study, dynamics_picture(study), followed(study))] if followed(study) else []
         items += boxes(study)
     else:
@@ -83,6 +90,30 @@ def scores_of_maps(study: Study) -> Table:
     return table(study, "Questions to the class maps", shown, "map-questions", names, note)
 
 
+def readings(study: Study) -> list[Table]:
+    """All kinds of scores of the reference's maps, reading by reading."""
+    frame = readings_table(study)
+    note = (
+        "Of each class's map: as it is (raw), less the mean of all classes' (centred), less the best other class "
+        "(margin), as a probability among the classes (softmax). Under softmax cross-entropy what all maps share is "
+        "left open, and only raw depends on it. MaxBoxAccV2 hardly tells maps apart on these photographs: see uniform, "
+        "the box around the whole image."
+    )
+    title = f"Every kind of score of the maps of {REFERENCE}, in four readings"
+    return [table(study, title, frame, "map-readings", [REFERENCE], note)] if len(frame) else []
+
+
+def agreement(study: Study) -> list[Table]:
+    """Other attributions beside the reference's class maps, in numbers."""
+    frame = agreement_table(study)
+    note = (
+        "Spearman's rank correlation over the cells of an image, for the predicted class. Agreement about this image "
+        "is what goes beyond another image's map and the centre; the nulls are those of the maps less their mean."
+    )
+    title = f"Other attributions and the class maps of {REFERENCE}"
+    return [table(study, title, frame, "map-agreement", [REFERENCE], note)] if len(frame) else []
+
+
 def boxes(study: Study) -> list[Table]:
     """Which photographs with boxes show what the networks know, where networks were asked about them."""
     asked = [name for name in scored(study) if any(score.startswith("box_") for score in study.result(name).maps)]
@@ -116,9 +147,10 @@ def heads(study: Study) -> list[Table]:
     if not len(frame):
         return []
     note = (
-        f"In brackets the score of `{REFERENCE}`, to which the columns compare it by the rule above. A fully connected "
-        "head, and a locally connected layer, read what comes before them in tiles of the training size where a canvas "
-        "is larger, each as if it stood alone."
+        f"In brackets the score of `{REFERENCE}`, to which the columns compare it by the rule above; both of maps less "
+        "their mean over the classes, because raw maps of two networks may differ in what all their maps share. A "
+        "fully connected head, and a locally connected layer, read what comes before them in tiles of the training "
+        "size where a canvas is larger, each as if it stood alone."
     )
     title = "Other heads and ways of training"
     return [table(study, title, frame, "map-heads", [REFERENCE, *frame["Network"]], note)]
@@ -133,7 +165,7 @@ def mapped(study: Study) -> list[str]:
 def map_image(study: Study, experiment: str) -> Image:
     figure_4 = "Figure 4: class maps" if experiment == REFERENCE else "Class maps"
     made = " They are what its fully connected layer makes of each cell."
-    head = made if has_contributions(study, experiment) else ""
+    head = made if has_connected_maps(study, experiment) else ""
     picture = Picture(
         f"maps-{experiment}",
         f"{figure_4} of {experiment}",
@@ -149,22 +181,18 @@ def map_image(study: Study, experiment: str) -> Image:
 def map_words(study: Study, experiment: str) -> str:
     """What the picture's maps are like over all test images."""
     asked = QUESTIONS[0]
-    score = study.result(experiment).maps.get(of_classes(study, experiment, asked.score))
+    score = study.result(experiment).maps.get(asked.score)
     return "" if score is None else f"{asked.says.format(value=amount(score.value, asked.unit))}."
 
 
 def attribution_image(study: Study, experiment: str) -> Image:
-    channels = (
-        " Under its fully connected head a class map is but a channel with the class's number; what the head makes of "
-        "all channels for the class is gradient x activation."
-        if has_contributions(study, experiment)
-        else ""
-    )
+    made = " The class map is what its fully connected layer makes of each cell."
+    head = made if has_connected_maps(study, experiment) else ""
     picture = Picture(
         f"attribution-{experiment}",
         f"Other attributions beside the class maps of {experiment}",
         "For the predicted class of the same images. Each square has a colour scale of its own around 0 (orange "
-        f"above, purple below): places can be compared between squares, sizes cannot.{channels}",
+        f"above, purple below): places can be compared between squares, sizes cannot.{head}",
         f"Test images, the class map that {experiment} makes of each, and what other attribution methods give.",
     )
     command = f"dvc repro attribution@{study.scale.name}-{experiment}"

@@ -1,4 +1,7 @@
-"""Other heads and ways of training against the reference: what they do to the class maps, score by score."""
+"""Other heads and ways of training against the reference: what they do to the class maps, score by score.
+
+All are compared by their maps less the mean of all classes' (`niny.report.questions.fair`).
+"""
 
 import pandas as pd
 import torch
@@ -6,7 +9,7 @@ import torch
 from niny.config import SOURCES, Run
 from niny.maps.forward import class_maps
 from niny.models import build
-from niny.report.questions import QUESTIONS, Question, of_classes, relation
+from niny.report.questions import QUESTIONS, Question, fair, relation
 from niny.report.scores import scored_networks
 from niny.report.study import REFERENCE, Study, count, ours
 from niny.report.words import NONE, number
@@ -32,11 +35,12 @@ def is_rival(study: Study, network: str) -> bool:
 def _row(study: Study, network: str) -> dict[str, str]:
     found: dict[str, list[str]] = {where: [] for where in WHERE}
     alike = cells_a_side(study.run(network)) == cells_a_side(study.run(REFERENCE))
-    asked = [q for q in QUESTIONS if q.label and q.score in study.result(REFERENCE).maps]
+    reference = study.result(REFERENCE).maps
+    asked = [q for q in QUESTIONS if q.label and fair(q.score) in reference]
     asked = [q for q in asked if alike or q.unit != "correlation"]
     for question in asked:
-        here = study.result(network).maps.get(of_classes(study, network, question.score))
-        there = study.result(REFERENCE).maps[question.score]
+        here = study.result(network).maps.get(fair(question.score))
+        there = reference[fair(question.score)]
         if here is not None:
             found[relation(here, there)].append(f"{whole_label(question)} {number(here.value)} ({number(there.value)})")
     missing = len(asked) - sum(map(len, found.values()))

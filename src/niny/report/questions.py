@@ -11,8 +11,8 @@ from typing import Literal
 import pandas as pd
 
 from niny.evaluation.rules import MapScore, Score, VariesMore
+from niny.maps import meaning
 from niny.maps.records import nulls_of
-from niny.maps.views import VIEWS
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, listed, number, plural, through
 
@@ -117,7 +117,7 @@ QUESTIONS = (
     ),
     Question(
         "Does taking off what all maps share sharpen them?",
-        "… of maps less their mean",
+        "",
         "gridpg3_mass.centred",
         "Less the mean of all maps, {value} of it lies in the right cell",
         items="grids",
@@ -241,20 +241,19 @@ def nulls_at(study: Study, experiment: str, score: str) -> dict[str, Score]:
     return nulls if found is None else {**nulls, "permuted_labels": found}
 
 
-def of_classes(study: Study, experiment: str, score: str) -> str:
-    """The name of the same score for maps that belong to classes.
+def fair(score: str) -> str:
+    """The same score of maps less their mean over the classes, which can be held against another network's.
 
-    Under a fully connected head these are its contributions (niny.maps.heads), and there is no other reading of them.
+    Softmax cross-entropy leaves open what all maps of an image share, and a fully connected head what all classes'
+    weights do: raw maps of two networks may differ in that alone.
     """
-    if not has_contributions(study, experiment):
-        return score
-    readings = {**dict.fromkeys(VIEWS, "not read"), "raw": "contribution"}
-    return ".".join(readings.get(part, part) for part in score.split("."))
+    return ".".join("centred" if part == "raw" else part for part in score.split("."))
 
 
-def has_contributions(study: Study, experiment: str) -> bool:
-    """Is its head fully connected, and were its maps scored?"""
-    return any("contribution" in name.split(".") for name in study.result(experiment).maps)
+def has_connected_maps(study: Study, experiment: str) -> bool:
+    """Are its class maps what a fully connected head makes of each cell (niny.maps.heads)?"""
+    made = study.params.experiments[experiment].head != "gap"
+    return made and "claim1_rate.raw" in study.result(experiment).maps
 
 
 def nulls_told(study: Study, experiment: str, score: str) -> str:
@@ -320,16 +319,15 @@ def _grouped(score: Score, others: Mapping[str, Score]) -> list[str]:
     relations = {words: relation(score, of) for words, of in others.items()}
     return [
         f"{where} {listed([words for words, found in relations.items() if found == where])}"
-        for where in ("above", "not told apart from", "below")
+        for where in meaning.WHERE
         if where in relations.values()
     ]
 
 
 def relation(score: Score, other: Score) -> str:
     """Where the interval of a score lies to that of another, or to its value where it has none."""
-    low, high = score.interval or (score.value, score.value)
-    other_low, other_high = other.interval or (other.value, other.value)
-    return "above" if low > other_high else "below" if high < other_low else "not told apart from"
+    ours, theirs = (of.interval or (of.value, of.value) for of in (score, other))
+    return meaning.relation(ours, theirs)
 
 
 def short(null: str) -> str:

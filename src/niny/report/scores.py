@@ -9,43 +9,55 @@ from matplotlib.lines import Line2D
 from niny.evaluation.rules import Score
 from niny.maps.charts import MARKS
 from niny.report.drawing import Picture
-from niny.report.questions import NULLS, QUESTIONS, Question, has_contributions, nulls_at, of_classes
+from niny.report.questions import NULLS, QUESTIONS, Question, fair, has_connected_maps, nulls_at
+from niny.report.readings import cell
 from niny.report.study import Study
-from niny.report.words import number, through
-from niny.style import BLUE, INK, MUTED
+from niny.style import BLUE, INK, MUTED, ORANGE
 
 COLUMNS = 3
+COLOURS = {"raw": BLUE, "centred": ORANGE}
+APART = {"raw": -0.18, "centred": 0.18}  # of a network's line
 
 
 def scores_picture(study: Study) -> Picture:
     """The figure in words."""
     told = [
-        f"{name}, {question.label}: {number(score.value)}{f' ({through(score.interval)})' if score.interval else ''}"
+        f"{name}, {question.label}, {reading}: {cell(score)}"
         for question in _drawn(study)
         for name in scored_networks(study)
-        if (score := study.result(name).maps.get(of_classes(study, name, question.score))) is not None
+        for reading, _, score in _read(study, name, question)
     ]
     return Picture(
         "map-scores",
         "Scores of the class maps, on one scale",
-        "Scores are shares, or correlations (r). A dot is a network's score and a bar its 95 % interval; small dots "
-        "are single seeds, where there are several. "
-        "Grey marks are the nulls: what the same score gives for maps that know less. "
-        f"A score says something where its bar is clear of them.{contributions_told(study)}",
+        "Scores are shares, or correlations (r). A dot is a network's score and a bar its 95 % interval, blue of the "
+        "maps as they are, orange of the maps less their mean over the classes: only these can be held against another "
+        "network's. Small dots are single seeds, where there are several. Grey marks are the nulls: what the same "
+        "score gives for maps that know less; a score says something where its bar is clear of those in its line."
+        f"{connected_told(study)}",
         "Dot plots of map scores. " + ("; ".join(told) or "Nothing was measured") + ".",
     )
 
 
-def contributions_told(study: Study) -> str:
-    heads = any(has_contributions(study, name) for name in scored_networks(study))
-    return " Where the head is fully connected the maps are what it makes of each cell." if heads else ""
+def connected_told(study: Study) -> str:
+    heads = any(has_connected_maps(study, name) for name in scored_networks(study))
+    told = " Where the head is fully connected the maps are what it makes of each cell, and told less their mean alone."
+    return told if heads else ""
+
+
+def _read(study: Study, network: str, question: Question) -> list[tuple[str, str, Score]]:
+    """(reading, name, score) of what is drawn of a network: raw where that is of the network's own, and centred."""
+    scores = study.result(network).maps
+    raw = [] if has_connected_maps(study, network) else [("raw", question.score)]
+    names = [*raw, ("centred", fair(question.score))]
+    return [(reading, name, scores[name]) for reading, name in names if name in scores]
 
 
 def draw_scores(study: Study) -> Figure:
     """Panels of three in a row, all from 0, or the smallest value, to 1; empty, and saying so, without scores."""
     questions, networks = _drawn(study), scored_networks(study)
     rows = max(1, ceil(len(questions) / COLUMNS))
-    figure = Figure(figsize=(7.2, 0.9 + rows * (0.75 + 0.2 * len(networks))))
+    figure = Figure(figsize=(7.2, 0.9 + rows * (0.75 + 0.3 * len(networks))))
     if not questions:
         figure.text(0.5, 0.4, "no class map has been scored", ha="center", color=MUTED)
         return figure
@@ -66,8 +78,9 @@ def draw_scores(study: Study) -> Figure:
 
 
 def _drawn(study: Study) -> list[Question]:
+    """Questions with a label that were asked of some network."""
     scores = {name for network in scored_networks(study) for name in study.result(network).maps}
-    return [question for question in QUESTIONS if question.label and question.score in scores]
+    return [q for q in QUESTIONS if q.label and not scores.isdisjoint((q.score, fair(q.score)))]
 
 
 def scored_networks(study: Study) -> list[str]:
@@ -80,29 +93,30 @@ def _panel(axes: Axes, study: Study, question: Question, networks: list[str]) ->
     axes.set_title(question.label, size=8, weight="normal")
     axes.grid(axis="y", visible=False)
     for y, network in enumerate(networks):
-        name = of_classes(study, network, question.score)
-        score = study.result(network).maps.get(name)
-        if score is None:
+        read = _read(study, network, question)
+        for reading, name, score in read:
+            line = y + APART[reading]
+            for null, of in nulls_at(study, network, name).items():
+                axes.plot([of.value], [line], MARKS[null], color="none", markeredgecolor=MUTED, markersize=4)
+            _score(axes, score, line, COLOURS[reading])
+        if not read:
             axes.text(0.02, y, "not measured", va="center", size=7.5, color=MUTED)
-            continue
-        for null, of in nulls_at(study, network, name).items():
-            axes.plot([of.value], [y], MARKS[null], color="none", markeredgecolor=MUTED, markersize=5)
-        _score(axes, score, y)
 
 
-def _score(axes: Axes, score: Score, y: int) -> None:
+def _score(axes: Axes, score: Score, y: float, colour: str) -> None:
     if score.interval:
-        axes.plot(score.interval, [y, y], color=BLUE, linewidth=2.5, alpha=0.5, solid_capstyle="butt")
+        axes.plot(score.interval, [y, y], color=colour, linewidth=2.5, alpha=0.5, solid_capstyle="butt")
     if len(score.seeds) > 1:
         axes.plot([*score.seeds.values()], [y] * len(score.seeds), ".", color=INK, markersize=3)
-    axes.plot([score.value], [y], "o", color=BLUE, markersize=5.5)
+    axes.plot([score.value], [y], "o", color=colour, markersize=5)
 
 
 def _legend(study: Study) -> list[Line2D]:
-    """The network's own mark, and those of the nulls that occur."""
-    asked = [(name, of_classes(study, name, q.score)) for q in _drawn(study) for name in scored_networks(study)]
-    found = [nulls_at(study, name, score) for name, score in asked]
-    marks = [Line2D([], [], color=BLUE, marker="o", markersize=5.5, label="the network, 95 % interval")]
+    """The marks of the readings, and of the nulls that occur."""
+    every = [(n, name) for q in _drawn(study) for n in scored_networks(study) for _, name, _ in _read(study, n, q)]
+    found = [nulls_at(study, network, name) for network, name in every]
+    words = {"raw": "maps as they are, 95 % interval", "centred": "less their mean, 95 % interval"}
+    marks = [Line2D([], [], color=COLOURS[r], marker="o", markersize=5, label=label) for r, label in words.items()]
     return marks + [
         Line2D([], [], linestyle="none", marker=mark, color="none", markeredgecolor=MUTED, label=NULLS[null])
         for null, mark in MARKS.items()

@@ -20,7 +20,7 @@ from niny.evaluation.statistics import (
     telling_ratio,
     variance_ratio,
 )
-from niny.report.questions import QUESTIONS, of_classes
+from niny.report.questions import QUESTIONS
 from niny.report.study import Study
 from niny.report.words import NONE, listed, number, plural, through
 
@@ -71,7 +71,7 @@ def _quantities(study: Study, family: Family) -> Iterable[tuple[str, dict[str, S
     """What is looked at, and how it spreads over the runs of each experiment."""
     yield "test error, %", {e.name: study.errors(e.name) for e in family.members}
     for question in (question for question in QUESTIONS if question.headline):
-        name = of_classes(study, family.whole.name, question.score)
+        name = question.score
         scored = {e.name: study.result(e.name).maps.get(name) for e in family.members}
         if any(scored.values()):
             values = {e: summarise([*score.seeds.values()] if score else []) for e, score in scored.items()}

@@ -22,6 +22,7 @@ from niny.report.foreign import foreign_record, foreign_table
 from niny.report.heads import heads_table
 from niny.report.pairs import pairs_table
 from niny.report.questions import lacks_permuted, nulls_told, questions_table
+from niny.report.readings import agreement_table, readings_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.spread import families, spread_table
 from niny.report.study import Study, count, load_study, ours
@@ -53,6 +54,8 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "runs": with_wilson(study.runs),
         "map-questions": questions_table(study),
         "map-scores": scores_table(study),
+        "map-readings": readings_table(study),
+        "map-agreement": agreement_table(study),
         "map-heads": heads_table(study),
         "pairs": pairs_table(study),
         "box-classes": boxes_table(),

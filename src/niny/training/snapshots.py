@@ -1,9 +1,9 @@
 """What the class maps say while a network learns, and when it has learnt: looks at them that training takes itself.
 
-While it learns: 64 fixed test images at every epoch at which the errors are looked at, at a cost far below 2 % of an
-epoch; of the first twelve the maps themselves are kept, to be leafed through. When it has learnt: all scores of
-`niny.maps.scores` (and, where the scale is evidence, of `niny.maps.comparison`) for those seeds whose weights are not
-kept, so that claims about maps can be judged over seeds.
+While it learns, under global average pooling: 64 fixed test images at every epoch at which the errors are looked at,
+at a cost far below 2 % of an epoch; of the first twelve the maps themselves are kept, to be leafed through. When it has
+learnt: all scores of `niny.maps.scores` (and, where the scale is evidence, of `niny.maps.comparison`) for those seeds
+whose weights are not kept, so that claims about maps can be judged over seeds.
 Neither is ever used to choose anything.
 """
 
@@ -23,7 +23,7 @@ from niny.errors import NinyError
 from niny.files import replacing
 from niny.maps import figure4, grids
 from niny.maps.concentration import entropy, gini
-from niny.maps.forward import class_maps, why_no_maps
+from niny.maps.forward import class_maps, head_kind, why_no_maps
 from niny.maps.records import save_seed
 from niny.maps.samples import Scores
 from niny.maps.views import VIEWS
@@ -47,7 +47,7 @@ def followed_images(run: Run, count: int) -> Tensor:
 
 def look_at_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -> dict[str, float]:
     """The columns of history.csv that tell of class maps, without those that the network or the images cannot have."""
-    if why_no_maps(net):
+    if head_kind(net) != "gap":
         return {}
     some = followed_images(run, len(data.test_labels)).to(compute.device)
     images, labels = data.test_images[some], data.test_labels[some]
@@ -62,7 +62,7 @@ def look_at_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -
 
 def grid_masses(net: Network, images: Tensor, labels: Tensor) -> dict[str, float]:
     """GridPG on 3x3 grids of these images, in every reading; nothing where such grids cannot be made."""
-    if why_no_maps(net) or len(labels.unique()) < SIDE**2:
+    if head_kind(net) != "gap" or len(labels.unique()) < SIDE**2:
         return {}
     index = grids.sample_grids(labels, SIDE, GRIDS, seed=0).to(labels.device)
     maps = class_maps(net, grids.assemble(images[index]))
@@ -74,7 +74,7 @@ def grid_masses(net: Network, images: Tensor, labels: Tensor) -> dict[str, float
 
 def followed_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -> Tensor | None:
     """The maps of the first followed images as they are now, KEPT_IMAGES x K x h x w in float16 on the host."""
-    if why_no_maps(net):
+    if head_kind(net) != "gap":
         return None
     some = followed_images(run, len(data.test_labels))[:KEPT_IMAGES].to(compute.device)
     with compute.autocast():
