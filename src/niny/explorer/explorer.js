@@ -83,9 +83,9 @@ function read(maps, reading) {
   return { shape: maps.shape, values: maps.values.map((value, i) => (top[i] ? value : NaN)) };
 }
 
-/** What the switch offers, and what it says of it; what the raw maps' numbers are depends on the head. */
+/** What the switch offers, and what it says of it. */
 const READINGS = {
-  raw: ["Raw", "the maps as the head reads them; the number is"],
+  raw: ["Raw", "the maps as they are; the number is the map's mean, its logit"],
   centred: ["Centred", "each cell less its mean over the classes; the number is the map's mean"],
   margin: ["Margin", "each cell less the best other class, above 0 where the class wins; the number is the map's mean"],
   softmax: ["Softmax", "each cell as probabilities of the classes; the number is the map's mean"],
@@ -482,14 +482,12 @@ class Explorer {
 
   about() {
     const [title, about] = READINGS[this.reading];
-    const logit = this.payload.head === "gap" ? "the map's mean, its logit" : "the map's sum, its logit less the bias";
-    return `${title}: ${about}${this.reading === "raw" ? ` ${logit}` : ""}`;
+    return `${title}: ${about}`;
   }
 
   numberOf({ values }) {
-    const adds = this.reading === "raw" && this.payload.head !== "gap";
     const shown = values.filter((value) => !Number.isNaN(value));
-    return this.reading === "top10" ? `${shown.length} of ${values.length}` : shorten((adds ? sum : mean)(values));
+    return this.reading === "top10" ? `${shown.length} of ${values.length}` : shorten(mean(values));
   }
 
   methods() {

@@ -1,8 +1,8 @@
 """What a network says of some images: logits, class maps, other attributions and how far these agree with the maps.
 
 The maps are those that belong to classes: under global average pooling what the last layer makes, whose mean is the
-logit; under a fully connected head what each cell adds to the logit. Agreement is Spearman's correlation with the map
-of the predicted class as it is, beside two nulls: another image's map, and a Gaussian at the centre.
+logit; under a fully connected head what it makes of each cell, with the same mean. Agreement is Spearman's correlation
+with the map of the predicted class as it is, beside two nulls: another image's map, and a Gaussian at the centre.
 """
 
 import math

@@ -24,7 +24,7 @@ from niny.report.readings import agreement_table, readings_table
 from niny.report.scores import scores_picture
 from niny.report.study import REFERENCE, Study
 from niny.report.tables import boxes_table
-from niny.report.words import NONE, between, listed
+from niny.report.words import NONE, between, listed, plural
 
 
 def class_maps(study: Study) -> Section:
@@ -55,7 +55,8 @@ def class_maps(study: Study) -> Section:
     else:
         words.append("No scores of class maps are recorded at this scale.")
     if missing:
-        words.append(f"No class maps are drawn yet of {listed([f'`{name}`' for name in missing])}.")
+        few = listed([f"`{name}`" for name in missing]) if len(missing) < 4 else plural(len(missing), "other network")
+        words.append(f"No class maps are drawn yet of {few}.")
     compared = [attribution_image(study, experiment.name) for experiment in study.experiments]
     items += [picture for picture in compared if (study.folder / picture.file).is_file()]
     return Section("maps", "What the class maps say", tuple(words), tuple(items))

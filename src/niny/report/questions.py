@@ -76,6 +76,14 @@ QUESTIONS = (
         claim="figure4-true-class-recognised",
     ),
     Question(
+        "Does global average pooling make channels stand for classes? Without it:",
+        "",
+        "claim1_rate.channel",
+        "Under a fully connected head {value} of test images have it in the channel with their class's number",
+        rivals=(("the class maps under global average pooling", REFERENCE, "claim1_rate.raw"),),
+        experiment="cifar10-nin-fc",
+    ),
+    Question(
         "Is a map largest in the image that shows its class?",
         "peak in the right cell of 9",
         "gridpg3_hit.raw",
