@@ -134,7 +134,8 @@ def authors_network(study: Study) -> tuple[Section, ...]:
         f"(sampling error of the test set: {between(sampling(record))}): a network of the paper's kind and accuracy "
         "that nobody here trained. Its second pooling averages, where the paper says that it takes the largest. These "
         "are the same questions to its maps, on the same test images, and as many as "
-        f"{record['grids']} grids of each kind. It is one network: intervals are over images.",
+        f"{record['grids']} grids of each kind. It is one network: intervals are over images. The null of permuted "
+        "labels is missing: its authors published no network that learnt such.",
     )
     weights = f"`{record['weights']}`, SHA-256 {record['sha256'][:12]}"
     made = f"1 run in `results/{FOLDER}`: {weights}, commit {made_at(study)}"

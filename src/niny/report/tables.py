@@ -203,10 +203,22 @@ def _score(study: Study, experiment: str, name: str) -> str:
     return f"{text}; nulls: {told}" if told else text
 
 
+WHY_SHARED = {
+    "automobile": "cars; pickups and trucks are none of CIFAR-10's automobiles",
+    "bird": "kinds of birds",
+    "cat": "house cats, as CIFAR-10's are",
+    "dog": "breeds of dogs",
+    "frog": "kinds of frogs",
+    "ship": "a boat at sea; CIFAR-10's ships are boats too",
+    "truck": "a large vehicle for goods; CIFAR-10's trucks are large ones",
+}
+
+
 def boxes_table() -> pd.DataFrame:
     """The classes of CIFAR-10 among those of Tiny-ImageNet, whose photographs have boxes."""
     named = [(name, ", ".join(f"{what} ({wnid})" for wnid, what in wnids.items())) for name, wnids in SHARED.items()]
-    return pd.DataFrame(named, columns=["CIFAR-10", "Tiny-ImageNet"])
+    rows = [(name, told, WHY_SHARED[name]) for name, told in named]
+    return pd.DataFrame(rows, columns=["CIFAR-10", "Tiny-ImageNet", "Why"])
 
 
 def choices_table(study: Study) -> pd.DataFrame:
