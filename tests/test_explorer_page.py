@@ -140,10 +140,10 @@ def test_the_number_under_each_map_is_its_logit(explorer: Visit) -> None:
     assert "its logit" in explorer.texts(".legend p")[0]
 
 
-def test_a_fully_connected_heads_maps_add_up(window: Visit, tmp_path: Path) -> None:
+def test_a_fully_connected_heads_maps_are_read_as_any(window: Visit, tmp_path: Path) -> None:
     seen = window.open(alone(tmp_path, payload(head="fc", field=None)))
-    assert shown(seen) == written(MAPS[0].sum((1, 2)))
-    assert "its logit less the bias" in seen.texts(".legend p")[0]
+    assert shown(seen) == written(MAPS[0].mean((1, 2)))
+    assert "its logit" in seen.texts(".legend p")[0]
     assert "not known" in seen.texts(".picture p")[0]
     assert not seen.page.locator(".seen").is_visible()
 
