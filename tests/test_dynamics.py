@@ -6,17 +6,18 @@ import pandas as pd
 import pytest
 from planted import plant, project, study_params
 
-from niny.report.dynamics import draw_dynamics, dynamics_picture, followed
+from niny.report.dynamics import draw_dynamics, dynamics_picture, followed, interval_at_the_end
 from niny.report.study import Study, load_study
 
 PARAMS = study_params()
 NIN, FC, DEAD = "cifar10-nin", "cifar10-nin-fc", "cifar10-nin-he"
 
 
-def looked_at(folder: Path, claim: float) -> None:
+def looked_at(folder: Path, claim: float, **more: float) -> None:
     """Add to a planted history what was seen of the maps in every second epoch."""
     history = pd.read_csv(folder / "history.csv")
-    history.loc[history["test_error"].notna(), "map_claim1_rate"] = claim
+    for column, value in {"map_claim1_rate": claim, **more}.items():
+        history.loc[history["test_error"].notna(), column] = value
     history.to_csv(folder / "history.csv", index=False)
 
 
@@ -37,6 +38,17 @@ def test_lines_are_means_over_runs_from_the_first_look_to_the_last(study: Study)
     assert end.get_xdata()[0] == pytest.approx(20 + 70 / 260, abs=1e-3)
     assert len(line.get_xdata()) == 130
     assert not any(axes.lines for axes in others)
+
+
+def test_the_end_has_the_interval_over_runs_or_over_the_images_of_a_single_run(study: Study, tmp_path: Path) -> None:
+    low, high = interval_at_the_end(study, NIN, "map_claim1_rate") or (0, 0)
+    assert (low + high) / 2 == pytest.approx(0.5)
+    assert high - low == pytest.approx(2 * 12.7062 * 0.1, rel=1e-4)  # t of one degree of freedom, 0.1 standard error
+    root = project(tmp_path / "one")
+    looked_at(plant(root, PARAMS.run("full", NIN), 0, 20.0), 0.4, map_claim1_rate_low=0.3, map_claim1_rate_high=0.55)
+    alone = load_study(PARAMS, "full", root)
+    assert interval_at_the_end(alone, NIN, "map_claim1_rate") == (0.3, 0.55)
+    assert interval_at_the_end(alone, NIN, "map_gini") is None
 
 
 def test_time_runs_to_the_right_as_the_error_falls(study: Study) -> None:

@@ -16,7 +16,7 @@ from niny.report.study import load_study
 def test_a_row_has_every_reading_and_the_nulls_of_the_first(root: Path) -> None:
     scores = {"gridpg3_mass.raw": around(0.2), "gridpg3_mass.margin": around(0.4), "gridpg3_mass.uniform": around(0.1)}
     plant_network(root, scores | {"gridpg3_mass.raw.untrained": around(0.12), "infidelity.centred": around(0.7)})
-    table = readings_table(load_study(PARAMS, "full", root)).set_index("Score")
+    table = readings_table(load_study(PARAMS, "full", root)).set_index("Kind of score")
     assert [*table] == ["raw", "centred", "margin", "Nulls (raw)"]
     mass = table.loc["3x3 grids: mass in the right cell"]
     assert mass.to_list() == ["0.200 (0.190 to 0.210)", "–", "0.400 (0.390 to 0.410)", mass["Nulls (raw)"]]

@@ -398,6 +398,16 @@ def test_every_figure_on_the_page_can_be_heard(root: Path) -> None:
     assert all(re.search(r'(?:aria-label|alt)="[^"]{40,}"', tag) for tag in drawn)
 
 
+def test_the_page_holds_one_picture_of_other_attributions_and_links_the_rest(root: Path) -> None:
+    (root / "results/full/figures").mkdir(parents=True)
+    for name in ("attribution-cifar10-nin-fc", "attribution-cifar10-nin"):
+        Image.new("RGB", (4, 4)).save(root / f"results/full/figures/{name}.png")
+    html = write_all(root, "full")["report.html"].decode()
+    (shown,) = re.findall(r"<img[^>]*>", html)
+    assert "that cifar10-nin makes of each" in shown
+    assert '<a href="figures/attribution-cifar10-nin-fc.png">cifar10-nin-fc</a>' in html
+
+
 def test_claims_without_a_number_are_folded_behind_those_with_one(root: Path) -> None:
     plant_all(root, "full", ERRORS)
     write_report(PARAMS, "full", root)

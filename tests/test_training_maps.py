@@ -17,7 +17,7 @@ from niny.training import choose_compute, train_experiment
 from niny.training.loop import TrainingData
 from niny.training.permuted import with_labels_of
 from niny.training.record import read_metrics
-from niny.training.snapshots import COLUMNS, FOLLOWED, KEPT_EPOCHS, followed_maps, keep_followed, look_at_maps
+from niny.training.snapshots import COLUMNS, FOLLOWED, KEPT_EPOCHS, LOOKS, followed_maps, keep_followed, look_at_maps
 
 CPU = choose_compute("cpu", "float32")
 
@@ -61,7 +61,8 @@ def test_a_look_tells_what_the_network_can_have(
     initialise(net, "centred", 0.0, 0)
     row = look_at_maps(net, data, run, CPU)
     assert set(row) == columns
-    assert all(0 <= value <= 1 for value in row.values())
+    assert all(-1e-9 <= value <= 1 + 1e-9 for value in row.values())
+    assert all(row[f"{look}_low"] <= row[look] <= row[f"{look}_high"] for look in LOOKS if look in row)
     assert row == look_at_maps(net, data, run, CPU)
 
 

@@ -57,8 +57,13 @@ def class_maps(study: Study) -> Section:
     if missing:
         few = listed([f"`{name}`" for name in missing]) if len(missing) < 4 else plural(len(missing), "other network")
         words.append(f"No class maps are drawn yet of {few}.")
-    compared = [attribution_image(study, experiment.name) for experiment in study.experiments]
-    items += [picture for picture in compared if (study.folder / picture.file).is_file()]
+    compared = attributions(study)
+    items += [*compared.values()][:1]
+    linked = [f"[{name}]({of.file})" for name, of in compared.items()][1:]
+    if linked:  # one says what they look like; all of them would make the page twice as large
+        words.append(
+            f"Other attributions beside the maps of the other networks are pictures of their own: {listed(linked)}."
+        )
     return Section("maps", "What the class maps say", tuple(words), tuple(items))
 
 
@@ -185,6 +190,13 @@ def map_words(study: Study, experiment: str) -> str:
     asked = QUESTIONS[0]
     score = study.result(experiment).maps.get(asked.score)
     return "" if score is None else f"{asked.says.format(value=amount(score.value, asked.unit))}."
+
+
+def attributions(study: Study) -> dict[str, Image]:
+    """Pictures of other attributions beside class maps that have been drawn, by experiment, the reference's first."""
+    names = sorted((e.name for e in study.experiments), key=REFERENCE.__ne__)
+    every = {name: attribution_image(study, name) for name in names}
+    return {name: of for name, of in every.items() if (study.folder / of.file).is_file()}
 
 
 def attribution_image(study: Study, experiment: str) -> Image:

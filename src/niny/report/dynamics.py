@@ -6,6 +6,7 @@ from statistics import fmean
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from niny.evaluation.statistics import summarise
 from niny.report.drawing import Picture
 from niny.report.study import Study, measured
 from niny.report.words import number
@@ -44,8 +45,9 @@ def dynamics_picture(study: Study) -> Picture:
         "map-epochs",
         "Class maps while networks learn",
         "64 fixed test images, looked at in the epochs in which the errors are; time runs to the right, as the test "
-        "error falls. A line is the mean over the runs of an experiment, its last epoch the large dot. Nothing was "
-        "chosen by these images.",
+        "error falls. A line is the mean over the runs of an experiment, its last epoch the large dot with its 95 % "
+        "interval: over runs or, of a single one, over the images, where it was recorded. Nothing was chosen by these "
+        "images.",
         "Line plots of map scores against the test error. " + ("; ".join(told) or "Nothing was measured") + ".",
     )
 
@@ -62,6 +64,7 @@ def draw_dynamics(study: Study) -> Figure:
     for axes, (column, label) in zip(panels, PANELS.items(), strict=True):
         for name, (colour, dash) in zip(names, cycle(LOOKS)):
             _line(axes, _path(study, name, column), name, colour, dash)
+            _spread(axes, _path(study, name, column), interval_at_the_end(study, name, column), colour)
         axes.set_title(label, size=8, weight="normal")
         axes.set_ylim(0, 1)
     panels[0].set_xscale("log")
@@ -79,6 +82,23 @@ def _line(axes: Axes, path: list[tuple[float, float]], name: str, colour: str, d
     if path:
         axes.plot(*zip(*path, strict=True), color=colour, linestyle=dash, marker=".", markersize=3, label=name)
         axes.plot(*path[-1], "o", color=colour, markersize=5)
+
+
+def _spread(axes: Axes, path: list[tuple[float, float]], interval: tuple[float, float] | None, colour: str) -> None:
+    if path and interval:
+        axes.vlines(path[-1][0], *interval, color=colour, linewidth=1)
+
+
+def interval_at_the_end(study: Study, name: str, column: str) -> tuple[float, float] | None:
+    """Of the last look, 95 %: over runs where there are several, else over the images that the one run looked at."""
+    history = study.result(name).history
+    scores, *ends = (measured(history, f"{column}{end}") for end in ("", "_low", "_high"))
+    if not scores:
+        return None
+    if len(history) > 1:
+        return summarise(scores[max(scores)]).interval
+    low, high = (found.get(max(scores)) for found in ends)
+    return (low[0], high[0]) if low and high else None
 
 
 def _path(study: Study, name: str, column: str) -> list[tuple[float, float]]:

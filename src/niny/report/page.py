@@ -67,6 +67,7 @@ PROSE = {
     "Effect of choosing otherwise",
     "Missing",
     "Question",
+    "Kind of score",
     "What was tried",
     "Outcome",
     "Nulls",

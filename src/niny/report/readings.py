@@ -45,7 +45,7 @@ def readings_table(study: Study, experiment: str = REFERENCE) -> pd.DataFrame:
             told = {view: cell(score) for view, score in found.items()}
             nulls = nulls_of(scores, f"{metric}.{first}{end}")
             listed = ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls.items())
-            rows.append({"Score": label, **told, f"Nulls ({first})": listed or NONE})
+            rows.append({"Kind of score": label, **told, f"Nulls ({first})": listed or NONE})
     frame = pd.DataFrame(rows).fillna(NONE)
     return frame.loc[:, [column for column in frame if not (frame[column] == NONE).all()]]
 

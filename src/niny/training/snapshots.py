@@ -7,7 +7,6 @@ whose weights are not kept, so that claims about maps can be judged over seeds.
 Neither is ever used to choose anything.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from niny.maps import figure4, grids
 from niny.maps.concentration import entropy, gini
 from niny.maps.forward import class_maps, head_kind, why_no_maps
 from niny.maps.records import save_seed
-from niny.maps.samples import Scores
+from niny.maps.samples import Scores, bootstrap, rates
 from niny.maps.views import VIEWS
 from niny.models import Network
 from niny.training.device import Compute
@@ -36,7 +35,8 @@ IMAGES, GRIDS, SIDE = 64, 16, 3
 KEPT_IMAGES, KEPT_EPOCHS = 12, 24
 FOLLOWED = "followed.npz"
 PHOTOGRAPHS = "tiny-imagenet-val"
-COLUMNS = ("map_claim1_rate", "map_entropy", "map_gini", *(f"map_gridpg3_mass_{view}" for view in VIEWS))
+LOOKS = ("map_claim1_rate", "map_entropy", "map_gini", *(f"map_gridpg3_mass_{view}" for view in VIEWS))
+COLUMNS = tuple(f"{look}{end}" for look in LOOKS for end in ("", "_low", "_high"))  # and its 95 % interval over images
 
 
 def followed_images(run: Run, count: int) -> Tensor:
@@ -54,22 +54,25 @@ def look_at_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -
     with compute.autocast():
         maps = class_maps(net, images)
         own = maps[torch.arange(len(maps), device=maps.device), labels]
-        found = (figure4.holds_largest(maps, labels), entropy(own), gini(own))
-        row = {name: float(values.nanmean()) for name, values in zip(COLUMNS, found, strict=False)}
-        row |= grid_masses(net, images, labels)
-    return {name: value for name, value in row.items() if math.isfinite(value)}  # a dead map has no entropy
+        hits = {"map_claim1_rate": figure4.holds_largest(maps, labels)}
+        spread = {"map_entropy": entropy(own), "map_gini": gini(own)}  # a dead map has no entropy
+        masses = grid_masses(net, images, labels)
+    return columns(rates(hits, seed=0) | bootstrap(spread, seed=0) | bootstrap(masses, seed=0))
 
 
-def grid_masses(net: Network, images: Tensor, labels: Tensor) -> dict[str, float]:
-    """GridPG on 3x3 grids of these images, in every reading; nothing where such grids cannot be made."""
-    if head_kind(net) != "gap" or len(labels.unique()) < SIDE**2:
+def columns(scores: Scores) -> dict[str, float]:
+    """Scores as columns of history.csv: each with the ends of its interval."""
+    ends = {f"{name}_{end}": of["interval"][i] for name, of in scores.items() for i, end in enumerate(("low", "high"))}
+    return {name: of["value"] for name, of in scores.items()} | ends
+
+
+def grid_masses(net: Network, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """GridPG on 3x3 grids of these images, by grid, in every reading; nothing where such grids cannot be made."""
+    if len(labels.unique()) < SIDE**2:
         return {}
     index = grids.sample_grids(labels, SIDE, GRIDS, seed=0).to(labels.device)
     maps = class_maps(net, grids.assemble(images[index]))
-    return {
-        f"map_gridpg3_mass_{view}": float(grids.mass(read(maps), labels[index], SIDE).mean())
-        for view, read in VIEWS.items()
-    }
+    return {f"map_gridpg3_mass_{view}": grids.mass(read(maps), labels[index], SIDE) for view, read in VIEWS.items()}
 
 
 def followed_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -> Tensor | None:
