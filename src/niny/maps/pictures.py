@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 Reading = Literal["pooled", "each"]
 
 TRUE, PREDICTED = ORANGE, "#000000"  # frame and bar: told apart by place and by lightness too
-NOTHING = "#f2f2f2"  # cells outside the top tenth
+NOTHING = 242  # grey of cells outside the top tenth
+GREY: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255}
+GAP = 0.07  # between squares of side 1
 SHOWN = {None: "all values", "pooled": "the image's largest tenth of all cells", "each": "each map's largest tenth"}
 
 
@@ -70,27 +72,14 @@ def show_maps(
     them over the image in grey. Maps with negative values (centred, margin) get a diverging scale around 0. `width` in
     inches.
     """
-    import matplotlib.pyplot as plt
-
     rows, kinds = maps.shape[:2]
-    cell = width / (kinds + 1)
-    height = cell * rows + 0.75
-    figure, grid = plt.subplots(
-        rows,
-        kinds + 1,
-        figsize=(width, height),
-        squeeze=False,
-        layout="none",
-        gridspec_kw={"wspace": 0.08, "hspace": 0.08},
-    )
-    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.3 / height, top=1 - 0.47 / height)
+    figure, axes = _squares(rows, kinds + 1, width, above=0.47, below=0.3)
     shown = visible(maps.float().cpu(), reading)
     signed = bool((maps < 0).any())
-    for row, axes in enumerate(grid):
-        _draw_row(axes, images[row], shown[row].numpy(), signed, overlay)
-        _mark(axes[1 + int(labels[row])], axes[1 + int(predicted[row])])
-    for axis, name in zip(grid[0], ("", *names), strict=True):
-        head(axis, _short(name), max(5.0, 9 * cell))
+    for row in range(rows):
+        _draw_row(axes, row, images[row], shown[row].numpy(), signed, overlay)
+        _mark(axes, row, 1 + int(labels[row]), 1 + int(predicted[row]))
+    _head(axes, ("", *map(_short, names)), max(5.0, 9 * width / (kinds + 1)))
     _explain(figure, title or f"Class maps: {SHOWN[reading]}", signed)
     return figure
 
@@ -104,22 +93,16 @@ def show_attributions(
     Methods have units of their own, so each square has a scale of its own, symmetric around 0; no size can be compared
     between squares, only places.
     """
-    import matplotlib.pyplot as plt
-
     columns = {"class map": maps, **found}
-    cell = 9.6 / (len(columns) + 1)
-    figure, grid = plt.subplots(len(images), len(columns) + 1, figsize=(9.6, cell * len(images) + 0.9), squeeze=False)
-    for row, axes in enumerate(grid):
-        pixels = images[row].transpose(1, 2, 0) if len(images[row]) == 3 else images[row][0]
-        axes[0].imshow(pixels, cmap="gray", vmin=0, vmax=255)
-        axes[0].set_ylabel(names[row], fontsize=7)
-        bare(*axes)
-        for axis, (name, shown) in zip(axes[1:], columns.items(), strict=True):
-            values = shown[row].float().cpu().numpy()
-            axis.imshow(values, **colours(values, signed=True))
-            if row == 0:
-                head(axis, textwrap.fill(TITLES[name][0] if name in TITLES else name, 14), 8)
-    entitle(figure, title, x=0.005)
+    figure, axes = _squares(len(images), len(columns) + 1, width=9.6, above=0.75, below=0.05, left=0.2)
+    for row, name in enumerate(names):
+        axes.text(-GAP, row + 0.5, name, rotation=90, ha="right", va="center", fontsize=7)
+        _lay(axes, row, 0, _pixels(images[row]), **GREY)
+        for column, values in enumerate((shown[row].float().cpu().numpy() for shown in columns.values()), 1):
+            _lay(axes, row, column, values, **colours(values, signed=True))
+    titles = [TITLES[name][0] if name in TITLES else name for name in columns]
+    _head(axes, ("", *(textwrap.fill(title, 14) for title in titles)), 8)
+    entitle(figure, title, x=0.005, y=1 - 0.05 / figure.get_size_inches()[1], va="top")
     return figure
 
 
@@ -180,26 +163,57 @@ def visible(maps: Tensor, reading: Reading | None) -> Tensor:
     return maps.masked_fill(~kept, torch.nan)
 
 
+def _squares(
+    rows: int, columns: int, width: float, above: float, below: float, left: float = 0.0
+) -> tuple["Figure", "Axes"]:
+    """A figure that holds rows x columns squares of side 1 - GAP in one axes, whose units are squares; margins in inch.
+
+    One axes, not one a square: a hundred of them take matplotlib ten seconds.
+    """
+    import matplotlib.pyplot as plt
+
+    side = (width - left) / columns
+    height = side * rows + above + below
+    figure = plt.figure(figsize=(width, height), layout="none")
+    axes = figure.add_axes((left / width, below / height, 1 - left / width, side * rows / height))
+    axes.set(xlim=(-GAP / 2, columns - GAP / 2), ylim=(rows - GAP / 2, -GAP / 2), autoscale_on=False)
+    bare(axes)
+    return figure, axes
+
+
+def _lay(axes: "Axes", row: int, column: int, values: NDArray[Any], **looks: Any) -> None:
+    """Draw an image or a map in a square of `_squares`."""
+    axes.imshow(values, extent=(column, column + 1 - GAP, row + 1 - GAP, row), aspect="auto", **looks)
+
+
 def _draw_row(
-    axes: Sequence["Axes"], image: NDArray[np.uint8], maps: NDArray[np.float32], signed: bool, overlay: bool
+    axes: "Axes", row: int, image: NDArray[np.uint8], maps: NDArray[np.float32], signed: bool, overlay: bool
 ) -> None:
-    pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-    axes[0].imshow(pixels, cmap="gray", vmin=0, vmax=255)
+    _lay(axes, row, 0, _pixels(image), **GREY)
     scale = colours(maps, signed)
-    frame = (-0.5, image.shape[2] - 0.5, image.shape[1] - 0.5, -0.5)
-    for axis, values in zip(axes[1:], maps, strict=True):
-        if overlay:
-            axis.imshow(image.mean(0), cmap="gray", vmin=0, vmax=255)
-        axis.imshow(values, extent=frame, alpha=0.6 if overlay else 1.0, **scale)
-    bare(*axes)
-    for axis in axes:
-        axis.set_facecolor(NOTHING)
+    for column, values in enumerate(maps, 1):
+        below = image.mean(0) if overlay else np.full((1, 1), NOTHING)
+        _lay(axes, row, column, below, **GREY)
+        _lay(axes, row, column, values, alpha=0.6 if overlay else 1.0, **scale)
 
 
-def _mark(true: "Axes", predicted: "Axes") -> None:
-    true.spines[:].set(visible=True, color=TRUE, linewidth=2.5)
-    where: dict[str, Any] = {"clip_on": False, "transform": predicted.transAxes, "zorder": 9}
-    predicted.plot([0, 1], [-0.02, -0.02], color=PREDICTED, linewidth=3, **where)
+def _pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """C x H x W as matplotlib draws it."""
+    return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+
+
+def _mark(axes: "Axes", row: int, true: int, predicted: int) -> None:
+    """Frame the map of the true class, and underline that of the predicted class."""
+    side = 1 - GAP
+    across, down = np.array([0, 1, 1, 0, 0, 1]) * side + true, np.array([0, 0, 1, 1, 0, 0]) * side + row
+    axes.plot(across, down, color=TRUE, linewidth=2.5, solid_joinstyle="miter", clip_on=False)
+    axes.plot([predicted, predicted + side], [row + 1.02 * side] * 2, color=PREDICTED, linewidth=3, clip_on=False)
+
+
+def _head(axes: "Axes", names: Sequence[str], size: float) -> None:
+    """The name of each column above it."""
+    for column, name in enumerate(names):
+        axes.text(column + (1 - GAP) / 2, -0.04, name, fontsize=size, ha="center", va="bottom")
 
 
 def _short(name: str) -> str:
