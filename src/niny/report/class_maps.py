@@ -154,13 +154,13 @@ def heads(study: Study) -> list[Table]:
     if not len(frame):
         return []
     note = (
-        f"In brackets the score of `{REFERENCE}`, to which the columns compare it by the rule above; both of maps less "
-        "their mean over the classes, because raw maps of two networks may differ in what all their maps share. A "
+        f"Small below each score: where it lies to that of `{REFERENCE}`, by the rule above. All are of maps less their "
+        "mean over the classes, because raw maps of two networks may differ in what all their maps share. A "
         "fully connected head, and a locally connected layer, read what comes before them in tiles of the training "
         "size where a canvas is larger, each as if it stood alone."
     )
     title = "Other heads and ways of training"
-    return [table(study, title, frame, "map-heads", [REFERENCE, *frame["Network"]], note)]
+    return [table(study, title, frame, "map-heads", [*frame["Network"]], note)]
 
 
 def mapped(study: Study) -> list[str]:

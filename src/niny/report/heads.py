@@ -3,6 +3,8 @@
 All are compared by their maps less the mean of all classes' (`niny.report.questions.fair`).
 """
 
+from collections.abc import Sequence
+
 import pandas as pd
 import torch
 
@@ -12,17 +14,19 @@ from niny.models import build
 from niny.report.questions import QUESTIONS, Question, fair, relation
 from niny.report.scores import scored_networks
 from niny.report.study import REFERENCE, Study, count, ours
-from niny.report.words import NONE, number
+from niny.report.words import NONE, number, through
 
-MISSING = "Not measured, or not to be compared"
-WHERE = {"above": "Above", "not told apart from": "Not told apart", "below": "Below"}
+APART = "other cells"  # correlations of maps of different resolution do not compare
+WHERE = {"above": "above", "not told apart from": "not apart", "below": "below"}
 
 
 def heads_table(study: Study) -> pd.DataFrame:
-    """A row for each scored network but the reference: the scores in which its maps lie above, with and below."""
+    """A row for each scored network, the reference first: its scores, and where they lie to the reference's."""
     scored = scored_networks(study)
-    rows = [_row(study, name) for name in scored if is_rival(study, name)] if REFERENCE in scored else []
-    return pd.DataFrame(rows, columns=["Network", "n", "Test error %", *WHERE.values(), MISSING])
+    rivals = [name for name in scored if is_rival(study, name)] if REFERENCE in scored else []
+    asked = [q for q in QUESTIONS if q.label and fair(q.score) in study.result(REFERENCE).maps]
+    rows = [_row(study, name, asked) for name in (REFERENCE, *rivals)] if rivals else []
+    return pd.DataFrame(rows, columns=["Network", "n", "Test error %", *map(column, asked)])
 
 
 def is_rival(study: Study, network: str) -> bool:
@@ -32,36 +36,33 @@ def is_rival(study: Study, network: str) -> bool:
     return whole and here.data == there.data and network != REFERENCE
 
 
-def _row(study: Study, network: str) -> dict[str, str]:
-    found: dict[str, list[str]] = {where: [] for where in WHERE}
-    alike = cells_a_side(study.run(network)) == cells_a_side(study.run(REFERENCE))
-    reference = study.result(REFERENCE).maps
-    asked = [q for q in QUESTIONS if q.label and fair(q.score) in reference]
-    asked = [q for q in asked if alike or q.unit != "correlation"]
-    for question in asked:
-        here = study.result(network).maps.get(fair(question.score))
-        there = reference[fair(question.score)]
-        if here is not None:
-            found[relation(here, there)].append(f"{whole_label(question)} {number(here.value)} ({number(there.value)})")
-    missing = len(asked) - sum(map(len, found.values()))
-    other = "" if alike else "correlations of maps: its cells are of another size"
-    lacking = filter(None, (f"{missing} of {len(asked)} scores" if missing else "", other))
-    told = {column: "; ".join(found[where]) or NONE for where, column in WHERE.items()}
-    return {
-        "Network": network,
-        "n": count(study, network),
-        "Test error %": ours(study, network),
-        **told,
-        MISSING: "; ".join(lacking) or NONE,
-    }
+def _row(study: Study, network: str, asked: Sequence[Question]) -> dict[str, str]:
+    cells = {column(question): _cell(study, network, question) for question in asked}
+    return {"Network": network, "n": count(study, network), "Test error %": ours(study, network), **cells}
+
+
+def _cell(study: Study, network: str, question: Question) -> str:
+    here, there = (study.result(name).maps.get(fair(question.score)) for name in (network, REFERENCE))
+    if here is None or there is None:
+        return NONE
+    if network == REFERENCE:
+        return f"{number(here.value)}\n{through(here.interval) if here.interval else ''}"
+    if question.unit == "correlation" and cells_a_side(study.run(network)) != cells_a_side(study.run(REFERENCE)):
+        return f"{NONE}\n{APART}"
+    return f"{number(here.value)}\n{WHERE[relation(here, there)]}"
 
 
 def cells_a_side(run: Run) -> int:
-    """How many cells its class maps have a side; correlations of maps of different resolution do not compare."""
+    """How many cells its class maps have a side."""
     with torch.device("meta"):
         net = build(run)
         images = torch.zeros(1, run.data.channels, run.data.size, run.data.size)
         return class_maps(net, images).shape[-1]
+
+
+def column(question: Question) -> str:
+    label = whole_label(question)
+    return label[0].upper() + label[1:]
 
 
 def whole_label(question: Question) -> str:
