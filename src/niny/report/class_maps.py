@@ -154,8 +154,8 @@ def heads(study: Study) -> list[Table]:
     if not len(frame):
         return []
     note = (
-        f"Small below each score: where it lies to that of `{REFERENCE}`, by the rule above. All are of maps less their "
-        "mean over the classes, because raw maps of two networks may differ in what all their maps share. A "
+        f"Small below each score: where it lies to that of `{REFERENCE}`, by the rule above. All are of maps less "
+        "their mean over the classes, because raw maps of two networks may differ in what all their maps share. A "
         "fully connected head, and a locally connected layer, read what comes before them in tiles of the training "
         "size where a canvas is larger, each as if it stood alone."
     )
