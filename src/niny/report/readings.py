@@ -67,7 +67,8 @@ def agreement_table(study: Study, experiment: str = REFERENCE) -> pd.DataFrame:
 
 
 def cell(score: Score | None) -> str:
-    """A score and its interval."""
+    """A score and its interval, where that is one."""
     if score is None:
         return NONE
-    return number(score.value) + (f" ({through(score.interval)})" if score.interval else "")
+    low, high = score.interval or (score.value, score.value)
+    return number(score.value) + (f" ({through((low, high))})" if high - low > 1e-6 else "")
