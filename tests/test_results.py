@@ -1,9 +1,13 @@
 """Results: run folders become what the rules judge by; a collapsed, foreign or damaged record never counts unseen."""
 
 import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from planted import IMAGES, ROOT, plant, project, study_params
 
 from niny.errors import NinyError
@@ -164,3 +168,25 @@ def _scores_of(rule: Rule) -> set[str]:
 def _planted(name: str, seed: int) -> tuple[float, tuple[float, float]]:
     value = (0.1 if name.endswith("centre") else 0.6) + 0.001 * seed * (1 + len(name) % 3)
     return value, (value - 0.01, value + 0.01)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=100,
+    )
+)
+def test_json_is_read_back_as_it_was_written(value: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "it.json"
+        write_json(path, value)
+        assert json.loads(path.read_text(encoding="utf-8")) == value
+
+
+def test_json_keeps_short_things_and_lists_of_numbers_on_a_line(tmp_path: Path) -> None:
+    numbers = [0.125] * 100
+    write_json(tmp_path / "it.json", {"b": {"score": {"value": 1, "n": 2}}, "a": numbers})
+    lines = ["{", f'  "a": {numbers},', '  "b": {"score": {"n": 2, "value": 1}}', "}", ""]
+    assert (tmp_path / "it.json").read_text() == "\n".join(lines)

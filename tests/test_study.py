@@ -52,6 +52,24 @@ def test_executed_notebooks_are_readable_records(clone: Path) -> None:
         assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
 
 
+def test_maps_are_drawn_again_from_recorded_scores(clone: Path, tmp_path: Path) -> None:
+    name, experiment = "04-confidence-maps", "cifar10-nin"
+    recorded = clone / "results" / SCALE / "maps" / f"{experiment}.json"
+    before, again = recorded.stat().st_mtime_ns, tmp_path / "again.ipynb"
+    words = ("niny", "notebook", "run", f"build/notebooks/{name}.ipynb", str(again))
+    words += (f"scale={SCALE}", f"experiment={experiment}", "score=false")
+    call(clone, *words)
+    scored = nbformat.read(clone / "results" / SCALE / "notebooks" / f"{name}-{experiment}.ipynb", as_version=4)
+    outputs = [[cell.get("outputs") for cell in book.cells] for book in (scored, nbformat.read(again, as_version=4))]
+    assert outputs[0] == outputs[1]
+    assert recorded.stat().st_mtime_ns == before
+    recorded.rename(tmp_path / "away.json")
+    done = subprocess.run(words, cwd=clone, capture_output=True, text=True, env=ENVIRONMENT)
+    (tmp_path / "away.json").rename(recorded)
+    assert done.returncode != 0
+    assert f"no scores of {experiment} are recorded at scale {SCALE}" in done.stderr
+
+
 def test_running_and_saving_a_notebook_in_jupyterlab_retrains_nothing(clone: Path) -> None:
     """Without our save hook the source does change: then the clean copy is made again, and it is the same."""
     source = clone / "notebooks" / "02-train.ipynb"

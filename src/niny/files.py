@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+LINE = 160  # characters of JSON that stay together
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -123,8 +125,23 @@ def between(text: str, begin: str, end: str, part: str) -> str | None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Deterministic JSON: sorted keys, two spaces, a final newline."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    """Deterministic JSON: sorted keys, a final newline; what is short, and any list of plain values, on one line."""
+    ordered = json.loads(json.dumps(value, sort_keys=True, allow_nan=False))
+    write_text(path, _laid_out(ordered) + "\n")
+
+
+def _laid_out(value: Any, inset: str = "") -> str:
+    line, further = json.dumps(value), f"{inset}  "
+    if len(line) <= LINE or not isinstance(value, dict | list):
+        return line
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key)}: {_laid_out(part, further)}" for key, part in value.items()]
+    elif any(isinstance(part, dict | list) for part in value):
+        parts = [_laid_out(part, further) for part in value]
+    else:
+        return line
+    inside = f",\n{further}".join(parts)
+    return f"{line[0]}\n{further}{inside}\n{inset}{line[-1]}"
 
 
 def sha1(path: Path) -> str:

@@ -27,7 +27,7 @@ Reading = Literal["pooled", "each"]
 
 TRUE, PREDICTED = ORANGE, "#000000"  # frame and bar: told apart by place and by lightness too
 NOTHING = 242  # grey of cells outside the top tenth
-GREY: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255}
+IMAGE: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}  # pixels as they are
 GAP = 0.07  # between squares of side 1
 SHOWN = {None: "all values", "pooled": "the image's largest tenth of all cells", "each": "each map's largest tenth"}
 
@@ -94,10 +94,10 @@ def show_attributions(
     between squares, only places.
     """
     columns = {"class map": maps, **found}
-    figure, axes = _squares(len(images), len(columns) + 1, width=9.6, above=0.75, below=0.05, left=0.2)
+    figure, axes = _squares(len(images), len(columns) + 1, width=9.6, above=0.75, below=0.05, left=0.32)
     for row, name in enumerate(names):
         axes.text(-GAP, row + 0.5, name, rotation=90, ha="right", va="center", fontsize=7)
-        _lay(axes, row, 0, _pixels(images[row]), **GREY)
+        _lay(axes, row, 0, _pixels(images[row]), **IMAGE)
         for column, values in enumerate((shown[row].float().cpu().numpy() for shown in columns.values()), 1):
             _lay(axes, row, column, values, **colours(values, signed=True))
     titles = [TITLES[name][0] if name in TITLES else name for name in columns]
@@ -189,11 +189,11 @@ def _lay(axes: "Axes", row: int, column: int, values: NDArray[Any], **looks: Any
 def _draw_row(
     axes: "Axes", row: int, image: NDArray[np.uint8], maps: NDArray[np.float32], signed: bool, overlay: bool
 ) -> None:
-    _lay(axes, row, 0, _pixels(image), **GREY)
+    _lay(axes, row, 0, _pixels(image), **IMAGE)
     scale = colours(maps, signed)
     for column, values in enumerate(maps, 1):
         below = image.mean(0) if overlay else np.full((1, 1), NOTHING)
-        _lay(axes, row, column, below, **GREY)
+        _lay(axes, row, column, below, **IMAGE)
         _lay(axes, row, column, values, alpha=0.6 if overlay else 1.0, **scale)
 
 
