@@ -6,8 +6,10 @@ from torch import Tensor, nn
 
 from niny.maps.agreement import rank_correlation, top_overlap
 from niny.maps.attribution import METHODS, attribute, contribution, dipart, grad_cam, propagate
+from niny.maps.charts import draw_cascade, score_table
 from niny.maps.comparison import METRICS, available, compare_network
 from niny.maps.forward import class_maps, logits
+from niny.maps.nested import over_seeds
 from niny.maps.records import nulls_of
 from niny.maps.sanity import _patches, cascade, infidelity, max_sensitivity, own_maps
 from niny.maps.views import VIEWS
@@ -248,3 +250,14 @@ def test_every_comparison_stands_beside_its_nulls_in_every_reading() -> None:
     centre = nulls_of(found, "cascade_rank.9-conv1.raw.absolute")["centre"]
     assert centre == found["cascade_rank.centre.raw.absolute"]
     assert centre["value"] >= abs(nulls_of(found, "cascade_rank.9-conv1.raw")["centre"]["value"])
+
+
+def test_a_network_that_learnt_nothing_is_compared_and_has_no_correlations() -> None:
+    """Collapsed training at the literal learning rates ends in maps of zeros; its notebook must tell so, not fail."""
+    net, images = network(), torch.randn(20, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    for values in net.parameters():
+        nn.init.zeros_(values)
+    scores = over_seeds({0: compare_network(net, images, torch.arange(20) % 10, names="abcdefghij", seed=0, count=6)})
+    assert {name.partition(".")[0] for name in scores} == {"agreement_top", "dipart_inside", "max_sensitivity"}
+    assert draw_cascade(scores, "t") is None
+    assert len(score_table(scores, [])) == 0

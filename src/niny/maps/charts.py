@@ -135,13 +135,15 @@ def _curves(axes: "Axes", histories: Mapping[int, Any], name: str, column: str, 
 
 
 @styled
-def draw_cascade(scores: Scores, title: str) -> "Figure":
+def draw_cascade(scores: Scores, title: str) -> "Figure | None":
     """Rank correlation of maps with the trained ones, signed and absolute, as layers lose their weights.
 
-    Thin grey lines are its null, another image's map.
+    Thin grey lines are its null, another image's map. None where maps of one value, a collapsed network's, have none.
     """
     names = [name for name in scores if name.startswith("cascade_rank.") and name.endswith(".raw")]
     names = sorted((n for n in names if not is_null(n)), key=lambda name: int(name.split(".")[1].split("-")[0]))
+    if not names:
+        return None
     layers = [name.split(".")[1].partition("-")[2] for name in names]
     figure, axes = _figure(7.5, 3.6)
     shown = (("", "signed", BLUE, "o-"), (".absolute", "absolute", ORANGE, "s--"))
