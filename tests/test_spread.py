@@ -1,5 +1,6 @@
 """Where runs differ: spreads by source follow from the records, and no sentence says more than the intervals do."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,9 @@ import pytest
 from planted import plant, plant_scores, project, study_params
 
 from niny.config import SOURCES
+from niny.files import write_json
+from niny.maps.records import OF_ONE_SEED, save_seed
+from niny.maps.samples import score
 from niny.report.article import chance
 from niny.report.spread import RATIO, families, spread_findings, spread_table
 from niny.report.study import Study, load_study
@@ -24,8 +28,7 @@ def root(tmp_path: Path) -> Path:
 
 def planted(root: Path, runs: dict[str, list[float]]) -> Study:
     for name, errors in runs.items():
-        for seed, error in enumerate(errors):
-            plant(root, PARAMS.run("seeds", name), seed, error)
+        plant_all(root, name, errors)
     return load_study(PARAMS, "seeds", root)
 
 
@@ -92,3 +95,41 @@ def test_scales_that_vary_nothing_alone_have_no_such_section(root: Path) -> None
     assert chance(load_study(PARAMS, "short", root)) == ()
     (section,) = chance(planted(root, {}))
     assert section.title.startswith("Where the differences")
+
+
+def test_run_0_of_the_whole_is_one_of_every_part_that_was_made_alike(root: Path) -> None:
+    plant_all(root, WHOLE, WIDE)
+    plant_all(root, f"{WHOLE}-only-init", {1: 10.2, 2: 10.4})
+    elsewhere = plant_all(root, f"{WHOLE}-only-order", {1: 10.2, 2: 10.4})
+    for folder in elsewhere:
+        change(folder / "environment.json", precision="float32")
+    table = rows(load_study(PARAMS, "seeds", root)).loc["test error, %"]
+    assert (table.loc["initial weights", "n"], table.loc["initial weights", "Mean"]) == ("3", "10.20")
+    assert (table.loc["order of images", "n"], table.loc["order of images", "Mean"]) == ("2", "10.30")
+    assert table.loc["dropout masks", "n"] == "0"
+
+
+def test_a_run_0_that_was_tried_again_is_no_part_s(root: Path) -> None:
+    (first,) = plant_all(root, WHOLE, [10.0])
+    plant_all(root, f"{WHOLE}-only-init", {1: 10.2, 2: 10.4})
+    change(first / "metrics.json", collapsed_attempts=[1])
+    assert rows(load_study(PARAMS, "seeds", root)).loc[("test error, %", "initial weights"), "n"] == "2"
+
+
+def test_map_scores_of_a_part_are_those_of_its_runs(root: Path) -> None:
+    plant_all(root, WHOLE, WIDE)
+    plant_scores(root, PARAMS.run("seeds", WHOLE), {"claim1_rate.raw": (0.5, 0.4, 0.6)}, seeds=5)
+    for folder, value in zip(plant_all(root, f"{WHOLE}-only-init", {1: 10.2, 2: 10.4}), (0.6, 0.7), strict=True):
+        save_seed(folder / OF_ONE_SEED, f"{WHOLE}-only-init", "seeds", {"claim1_rate.raw": score(value, (0.4, 0.8), 9)})
+        assert [path.name for path in folder.glob("maps.*")] == [OF_ONE_SEED]
+    found = rows(load_study(PARAMS, "seeds", root)).loc[("largest in the true map\nclaim1_rate.raw", "initial weights")]
+    assert (found["n"], found["Mean"], found["Standard deviation"]) == ("3", "0.600", "0.100")
+
+
+def plant_all(root: Path, name: str, errors: list[float] | dict[int, float]) -> list[Path]:
+    by_seed = errors if isinstance(errors, dict) else dict(enumerate(errors))
+    return [plant(root, PARAMS.run("seeds", name), seed, error) for seed, error in by_seed.items()]
+
+
+def change(path: Path, **entries: object) -> None:
+    write_json(path, json.loads(path.read_text()) | entries)

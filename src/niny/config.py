@@ -122,6 +122,11 @@ class Experiment:
         """Whatever order `varies` is written in, it says the same."""
         object.__setattr__(self, "varies", tuple(source for source in SOURCES if source in self.varies))
 
+    @property
+    def has_maps_of_its_own(self) -> bool:
+        """Has it class maps to look at, and not those of another experiment, of which less varies from run to run?"""
+        return self.net != "maxout" and self.varies == SOURCES
+
     def is_part_of(self, whole: "Experiment") -> bool:
         """Is it `whole` but for what varies from run to run, which is less?"""
         twin = replace(self, name=whole.name, title=whole.title, scales=whole.scales, varies=SOURCES)
@@ -434,13 +439,9 @@ def plan(params: Params) -> dict[str, Any]:
         for scale in in_use
         for experiment in params.experiments_at(scale)
     }
-    mapped = {key: run for key, run in runs.items() if params.experiments[run["experiment"]].net != "maxout"}
+    mapped = {key: run for key, run in runs.items() if params.experiments[run["experiment"]].has_maps_of_its_own}
     first = _first_of_each_scale(mapped)
-    compared = {
-        key
-        for key, run in mapped.items()
-        if params.scales[run["scale"]].keep_records and params.experiments[run["experiment"]].varies == SOURCES
-    }
+    compared = {key for key, run in mapped.items() if params.scales[run["scale"]].keep_records}
     return {
         "scales": in_use,
         "datasets": sorted({run["dataset"] for run in runs.values()}),

@@ -11,6 +11,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from niny.errors import NinyError
 from niny.files import replacing, write_json
@@ -42,24 +43,29 @@ def load_scores(path: Path) -> Scores:
 
 
 def save_seed(path: Path, experiment: str, scale: str, scores: Scores) -> None:
-    """Write the scores of one network, and what nested intervals need of its images beside them.
+    """Write the scores of one network, and beside them what nested intervals need of its images, if there is any.
 
     The file beside it, .npz, holds `name`, and for each name `scale` and `steps`: the score on a resample is its value
     plus scale x steps, or none where that is NOTHING, because the resample holds no item of the kind.
     """
+    bare = {name: {key: of[key] for key in ("value", "interval", "n")} for name, of in scores.items()}
     resamples = {name: np.array(found["resamples"]) for name, found in scores.items() if "resamples" in found}
+    if resamples:
+        _save_resamples(path.with_suffix(".npz"), scores, resamples)
+    write_json(path, {"experiment": experiment, "scale": scale, "scores": bare})
+
+
+def _save_resamples(path: Path, scores: Scores, resamples: Mapping[str, NDArray[np.float64]]) -> None:
     apart = {name: drawn - scores[name]["value"] for name, drawn in resamples.items()}
     largest = {name: max(float(np.nanmax(np.abs(of))), np.finfo(np.float32).tiny) for name, of in apart.items()}
     steps = [np.nan_to_num(STEPS * of / largest[name], nan=NOTHING).round() for name, of in apart.items()]
-    with replacing(path.with_suffix(".npz")) as part, part.open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(
             file,
             name=np.array([*apart]),
             scale=np.array([*largest.values()], np.float32) / STEPS,
             steps=np.array(steps, np.int8).reshape(len(apart), -1),
         )
-    bare = {name: {key: of[key] for key in ("value", "interval", "n")} for name, of in scores.items()}
-    write_json(path, {"experiment": experiment, "scale": scale, "scores": bare})
 
 
 def load_seed(path: Path) -> Scores:

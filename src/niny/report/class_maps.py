@@ -166,7 +166,8 @@ def heads(study: Study) -> list[Table]:
 def mapped(study: Study) -> list[str]:
     """Experiments whose maps should be here, those with global average pooling, and others that have a picture."""
     folder = study.folder / "figures"
-    return [e.name for e in study.experiments if e.head == "gap" or (folder / f"maps-{e.name}.png").is_file()]
+    shown = (e for e in study.experiments if e.has_maps_of_its_own)
+    return [e.name for e in shown if e.head == "gap" or (folder / f"maps-{e.name}.png").is_file()]
 
 
 def map_image(study: Study, experiment: str) -> Image:

@@ -2,15 +2,18 @@
 
 Runs of one experiment differ in their initial weights, the order of images, dropout masks and augmentation (Bouthillier
 et al. 2021 separate such sources in the same way). An experiment with `varies` in params.yaml leaves some of them
-to chance and takes the others from run 0. It is held against its twin, in which all of them vary.
+to chance and takes the others from run 0. It is held against its twin, in which all of them vary. Run 0 is the same
+training for both, to the bit on one machine, so it counts for both and need not be repeated.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from niny.config import SOURCES, Experiment
+from niny.evaluation.results import read_scores
+from niny.evaluation.rules import BySeed
 from niny.evaluation.statistics import (
     LEVEL,
     Summary,
@@ -20,11 +23,13 @@ from niny.evaluation.statistics import (
     telling_ratio,
     variance_ratio,
 )
+from niny.maps.records import OF_ONE_SEED
 from niny.report.questions import QUESTIONS
 from niny.report.study import Study
 from niny.report.words import NONE, listed, number, plural, through
 
 RATIO = "Variance, relative to everything"
+MADE = ("processor", "gpu", "threads", "precision", "torch")  # what decides how a training rounds
 
 WORDS = {
     "init": "initial weights",
@@ -69,13 +74,42 @@ def spread_table(study: Study) -> pd.DataFrame:
 
 def _quantities(study: Study, family: Family) -> Iterable[tuple[str, dict[str, Summary]]]:
     """What is looked at, and how it spreads over the runs of each experiment."""
-    yield "test error, %", {e.name: study.errors(e.name) for e in family.members}
+    yield "test error, %", _errors(study, family)
+    scored = {e.name: _scores(study, e) for e in family.members}
     for question in (question for question in QUESTIONS if question.headline):
-        name = question.score
-        scored = {e.name: study.result(e.name).maps.get(name) for e in family.members}
-        if any(scored.values()):
-            values = {e: summarise([*score.seeds.values()] if score else []) for e, score in scored.items()}
-            yield f"{question.label}\n{name}", values
+        values = {name: of.get(question.score, {}) for name, of in scored.items()}
+        if any(values.values()):
+            yield f"{question.label}\n{question.score}", _summaries(study, family, values)
+
+
+def _errors(study: Study, family: Family) -> dict[str, Summary]:
+    return _summaries(study, family, {e.name: study.result(e.name).test_errors for e in family.members})
+
+
+def _summaries(study: Study, family: Family, values: Mapping[str, BySeed]) -> dict[str, Summary]:
+    """Of each member's values over its runs; run 0 of the whole is one of a part's too, if that has others."""
+    first = {0: values[family.whole.name][0]} if 0 in values[family.whole.name] else {}
+    common = {e.name: first if _made_alike(study, family.whole, e) else {} for e in family.parts}
+    return {name: summarise([*(common.get(name, {}) | dict(found)).values()]) for name, found in values.items()}
+
+
+def _made_alike(study: Study, whole: Experiment, part: Experiment) -> bool:
+    """Would run 0 of the part be that of the whole, to the bit? On another machine, or tried again, it is not."""
+    runs, own = study.of(whole.name, "finished"), study.of(part.name, "finished")
+    first = runs[(runs["seed"] == 0) & (runs["collapsed_attempts"] == 0)]
+    machines = pd.concat([first, own])[list(MADE)].astype(str).drop_duplicates()
+    return len(first) == 1 and len(own) > 0 and len(machines) == 1
+
+
+def _scores(study: Study, experiment: Experiment) -> dict[str, BySeed]:
+    """Headline scores of maps by seed; those of a part, of which no network is kept, lie with its runs."""
+    if experiment.has_maps_of_its_own:
+        return {name: score.seeds for name, score in study.result(experiment.name).maps.items()}
+    runs = study.of(experiment.name, "finished")
+    files = {seed: study.root / folder / OF_ONE_SEED for seed, folder in zip(runs["seed"], runs["folder"], strict=True)}
+    by_seed = {seed: read_scores(file) for seed, file in files.items()}
+    names = dict.fromkeys(name for scores in by_seed.values() for name in scores)
+    return {name: {k: of[name].value for k, of in by_seed.items() if name in of} for name in names}
 
 
 def _row(quantity: str, experiment: Experiment, here: Summary, whole: Summary) -> dict[str, str]:
@@ -98,8 +132,9 @@ def spread_findings(study: Study) -> list[str]:
 
 
 def _finding(study: Study, family: Family) -> str:
-    whole = study.errors(family.whole.name)
-    found = {e: ratio for e in family.parts if (ratio := variance_ratio(study.errors(e.name), whole))}
+    errors = _errors(study, family)
+    whole = errors[family.whole.name]
+    found = {e: ratio for e in family.parts if (ratio := variance_ratio(errors[e.name], whole))}
     sure = [p <= 1 - LEVEL for p in holm([ratio.p for ratio in found.values()])]
     groups: dict[str, list[str]] = {"less than": [], "more than": [], "": []}
     for (experiment, ratio), known in zip(found.items(), sure, strict=True):
@@ -107,7 +142,7 @@ def _finding(study: Study, family: Family) -> str:
     told_apart = [f"{listed(names)} {where} all sources together" for where, names in groups.items() if where and names]
     parts = [f"its test errors spread by {'; by '.join(told_apart)}"] if told_apart else []
     if groups[""]:
-        least = min(telling_ratio(study.errors(e.name).n, whole.n) for e in found)
+        least = min(telling_ratio(errors[e.name].n, whole.n) for e in found)
         parts.append(
             f"{listed(groups[''])} alone cannot be told apart from all sources together, "
             f"which would take a variance {least:.0f} times as large or small"

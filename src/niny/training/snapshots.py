@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from niny.config import Run
+from niny.config import SOURCES, Run
 from niny.data.preprocess import fitted
 from niny.data.sets import LABELS, load, load_tiny_imagenet_val
 from niny.errors import NinyError
@@ -116,6 +116,8 @@ def keep_scores(path: Path, net: Network, data: TrainingData, run: Run, root: Pa
         scores |= scores_on_photographs(net, run, root, compute)
     if run.scale.evidence and why_no_maps(net) is None:
         scores |= compare_network(*about, names=names, seed=seed, count=few_of(run.scale.grids))
+    if run.experiment.varies != SOURCES:  # compared by values alone: no interval over runs is made of these
+        scores = {name: {key: of[key] for key in of if key != "resamples"} for name, of in scores.items()}
     save_seed(path, run.experiment.name, run.scale.name, scores)
 
 
