@@ -305,7 +305,8 @@ def chance(study: Study) -> tuple[Section, ...]:
         "Runs of one experiment differ by chance alone. Here one source of it at a time varies from run to run, while "
         "the others stay as one draw had them, that of the first run, which is the same training for all and counts "
         "for all that were run on one kind of machine. Ratios of variances need not add up to 1, since sources act on "
-        "one another. Intervals (chi-square, F) take runs for normally distributed; what is told apart is so by F tests, with Holm's correction for several sources.",
+        "one another. Intervals (chi-square, F) take runs for normally distributed; what is told apart is so by F "
+        "tests, with Holm's correction for several sources.",
         *spread_findings(study),
     )
     names = [e.name for family in families(study) for e in family.members]
