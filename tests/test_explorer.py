@@ -126,7 +126,7 @@ def support(net: Network, side: int, cell: int) -> tuple[int, int]:
             weight.uniform_(0.5, 1.0)  # nothing cancels, and no ReLU is shut
     channels = next(p for p in net.parameters() if p.dim() == 4).shape[1]
     images = torch.rand(48, channels, side, side, generator=torch.Generator().manual_seed(2)).requires_grad_()
-    net.eval().class_maps(images)[:, :, cell, cell].sum().backward()  # type: ignore[no-untyped-call]
+    net.eval().class_maps(images)[:, :, cell, cell].sum().backward()  # type: ignore[no-untyped-call]  # torch has no types for it
     assert images.grad is not None
     rows = images.grad.abs().sum((0, 1, 3)).nonzero().flatten().tolist()
     return rows[0], rows[-1]
@@ -466,7 +466,7 @@ def test_the_kept_payload_is_shown_only_if_it_is_of_these_weights(
 def test_an_explorer_needs_a_network_and_one_alone(planted: Model) -> None:
     for wrong in ({}, {"model": planted, "scale": SCALE}, {"model": planted, "experiment": NAME}):
         with pytest.raises(NinyError, match="name one"):
-            Explorer(**wrong)  # type: ignore[arg-type]
+            Explorer(**wrong)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(NinyError, match="no weights of cifar10-nin at scale smoke"):
         Explorer(scale=SCALE)
 

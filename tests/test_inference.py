@@ -107,7 +107,7 @@ def test_weights_are_named_in_every_way_that_torchvision_knows(kept: Path) -> No
         with pytest.raises(NinyError, match="unknown"):
             get_weight(wrong)
     with pytest.raises(NinyError, match="takes a file"):
-        nin_imagenet(weights=kind.DEFAULT)  # type: ignore[arg-type]
+        nin_imagenet(weights=kind.DEFAULT)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_the_best_scale_comes_first_and_demo_never(project: Path, params: Params) -> None:
@@ -236,7 +236,7 @@ def test_a_bad_image_of_a_batch_does_not_cost_the_others(kept: Path, photo: Path
     assert isinstance(error, NinyError)
     assert last[0]["label"] == labels[2][0]
     with pytest.raises(NinyError, match="choose raise or return"):
-        model.predict(batch, errors="ignore")  # type: ignore[arg-type]
+        model.predict(batch, errors="ignore")  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(NinyError, match="give at least one"):
         model.class_maps([])
 
@@ -474,12 +474,12 @@ def test_the_readme_s_examples_run(kept: Path, photo: Path) -> None:
     names: dict[str, object] = {}
     for example in examples():
         exec(example, names)
-    assert names["logits"].shape == (1, 10)  # type: ignore[attr-defined]
+    assert names["logits"].shape == (1, 10)  # type: ignore[attr-defined]  # what the examples left there
 
 
 def public(module: object) -> Iterator[tuple[str, object]]:
     """What a module offers, and the public methods of its own classes."""
-    for name in module.__all__:  # type: ignore[attr-defined]
+    for name in module.__all__:  # type: ignore[attr-defined]  # every module here has one
         thing = getattr(module, name)
         yield name, thing
         for part, method in vars(thing).items() if inspect.isclass(thing) else ():

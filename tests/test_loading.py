@@ -44,7 +44,7 @@ MXNET_NUMPY = (
 
 
 def drawn(net: nn.Module, seed: int = 1) -> nn.Module:
-    initialise(net, "he", 0.0, seed)  # type: ignore[arg-type]
+    initialise(net, "he", 0.0, seed)  # type: ignore[arg-type]  # its layers are all it needs
     return net.eval()
 
 

@@ -65,7 +65,7 @@ def test_grad_cam_at_the_last_block_is_the_class_map_over_the_number_of_cells() 
 def test_contributions_add_up_to_the_logit(head: str) -> None:
     net = network(head=head)
     parts = attribute(contribution, net, IMAGES, TARGETS, 4).sum((1, 2))
-    bias = 0 if head == "gap" else net.head.fc.bias[TARGETS]  # type: ignore[union-attr, index]
+    bias = 0 if head == "gap" else net.head.fc.bias[TARGETS]  # type: ignore[union-attr, index]  # a layer: torch types it as any value
     assert torch.allclose(parts + bias, logits(net, IMAGES).gather(1, TARGETS[:, None])[:, 0], atol=1e-5)
 
 
@@ -90,7 +90,7 @@ def test_the_epsilon_rule_everywhere_is_gradient_x_input(head: str) -> None:
     ruled = propagate(net, IMAGES.clone().requires_grad_(), TARGETS, EpsilonRule).detach().sum(1)
     product = attribute(METHODS["gradient_x_input"], net, IMAGES, TARGETS, 16)
     assert torch.allclose(ruled, product, atol=1e-5 + 1e-3 * product.abs().max().item())
-    assert not hasattr(net.mlpconv1.conv1, "rule")  # type: ignore[union-attr]
+    assert not hasattr(net.mlpconv1.conv1, "rule")  # type: ignore[union-attr]  # a layer: torch types it as any value
 
 
 def test_every_method_finds_the_only_square_that_counts() -> None:
@@ -163,10 +163,10 @@ def test_the_cascade_starts_at_the_last_weights_and_leaves_the_network_alone(hea
 
 def test_the_cascade_forgets_what_batch_norm_remembers() -> None:
     net = nin_cifar(size=16, width=0.05, batch_norm=True)
-    net.mlpconv1.norm_conv1.running_mean.fill_(3)  # type: ignore[union-attr]
+    net.mlpconv1.norm_conv1.running_mean.fill_(3)  # type: ignore[union-attr]  # a layer: torch types it as any value
     *_, (_, twin) = cascade(net, 0)
-    assert (twin.mlpconv1.norm_conv1.running_mean == 0).all()  # type: ignore[union-attr]
-    assert (net.mlpconv1.norm_conv1.running_mean == 3).all()  # type: ignore[union-attr]
+    assert (twin.mlpconv1.norm_conv1.running_mean == 0).all()  # type: ignore[union-attr]  # a layer: torch types it as any value
+    assert (net.mlpconv1.norm_conv1.running_mean == 3).all()  # type: ignore[union-attr]  # a layer: torch types it as any value
 
 
 def test_infidelity_of_the_exact_map_is_zero_and_of_a_stranger_is_not() -> None:

@@ -145,7 +145,7 @@ def test_a_damaged_record_is_named(tmp_path: Path, damage: bytes) -> None:
 
 
 def labels(figure: object) -> set[str]:
-    return {text.get_text() for text in figure.legends[0].get_texts()}  # type: ignore[attr-defined]
+    return {text.get_text() for text in figure.legends[0].get_texts()}  # type: ignore[attr-defined]  # a figure has them
 
 
 def test_tables_and_charts_show_scores_beside_their_nulls() -> None:

@@ -147,7 +147,7 @@ def test_what_is_added_to_the_weights_of_all_classes_changes_raw_maps_alone() ->
     net, maps = oracle(FullyConnected(160, 10)), torch.rand(9, 10, 4, 4)
     before = {view: read(maps) for view, read in values_of(net).items()}
     with torch.no_grad():
-        net.head.fc.weight += torch.randn(160)  # type: ignore[union-attr, operator]
+        net.head.fc.weight += torch.randn(160)  # type: ignore[union-attr, operator]  # a layer: torch types it as any value
     after = {view: read(maps) for view, read in values_of(net).items()}
     assert not torch.allclose(before["raw"], after["raw"], atol=0.1)
     for view in ("centred", "margin", "softmax", "channel"):
@@ -157,11 +157,11 @@ def test_what_is_added_to_the_weights_of_all_classes_changes_raw_maps_alone() ->
 def test_an_untrained_twin_forgets_everything_and_leaves_its_original_alone() -> None:
     net = nin_cifar(size=16, width=0.05, batch_norm=True)
     initialise(net, "normal", 0.05, 0)
-    net.mlpconv1.norm_conv1.running_mean.fill_(3)  # type: ignore[union-attr]
+    net.mlpconv1.norm_conv1.running_mean.fill_(3)  # type: ignore[union-attr]  # a layer: torch types it as any value
     fresh = untrained(net, seed=1)
-    assert not torch.equal(fresh.mlpconv1.conv1.weight, net.mlpconv1.conv1.weight)  # type: ignore[union-attr]
-    assert fresh.mlpconv1.norm_conv1.running_mean.sum() == 0  # type: ignore[union-attr]
-    assert net.mlpconv1.norm_conv1.running_mean.sum() > 0  # type: ignore[union-attr]
+    assert not torch.equal(fresh.mlpconv1.conv1.weight, net.mlpconv1.conv1.weight)  # type: ignore[union-attr]  # a layer: torch types it as any value
+    assert fresh.mlpconv1.norm_conv1.running_mean.sum() == 0  # type: ignore[union-attr]  # a layer: torch types it as any value
+    assert net.mlpconv1.norm_conv1.running_mean.sum() > 0  # type: ignore[union-attr]  # a layer: torch types it as any value
 
 
 def test_pixels_come_in_the_order_of_the_map_and_ties_in_an_order_of_the_seed() -> None:

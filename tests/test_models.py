@@ -243,7 +243,7 @@ deep, odd = b"[" * 500_000, b'{"__metadata__": 5}'
 def test_a_damaged_weights_file_is_refused(tmp_path: Path, damage: object) -> None:
     path = tmp_path / "w.safetensors"
     save_weights(path, some_state(), {})
-    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]  # of the parameters
     with pytest.raises(NinyError, match=r"w\.safetensors"):
         load_weights(path)
 

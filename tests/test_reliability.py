@@ -86,10 +86,10 @@ def test_the_report_shows_what_was_tried_and_what_was_not_run(tmp_path: Path) ->
     root = project(tmp_path / "project")
     study = load_study(PARAMS, "trial", root)
     (table,) = trust(study).items
-    assert set(table.frame["Outcome"]) == {"not run"}  # type: ignore[union-attr]
+    assert set(table.frame["Outcome"]) == {"not run"}  # type: ignore[union-attr]  # there is one
     keep(root, "damaged-data", 1234, False, "train.bin was <b>taken</b>", 61.2)
     (table,) = trust(study).items
-    first, *others = table.frame.to_dict("records")  # type: ignore[union-attr]
+    first, *others = table.frame.to_dict("records")  # type: ignore[union-attr]  # there is one
     assert (first["How many"], first["Took"]) == ("1,234", "61 s")
     assert first["Outcome"] == "failed\ntrain.bin was <b>taken</b>"
     assert {row["Outcome"] for row in others} == {"not run"}
@@ -105,7 +105,7 @@ def test_what_an_earlier_form_of_a_test_found_is_not_shown_as_current(tmp_path: 
     records["damaged-data"]["tried"] = "Something else"
     write_json(root / FILE, list(records.values()))
     (table,) = trust(load_study(PARAMS, "trial", root)).items
-    first = table.frame.to_dict("records")[0]  # type: ignore[union-attr]
+    first = table.frame.to_dict("records")[0]  # type: ignore[union-attr]  # there is one
     assert first["What was tried"] == LINES["damaged-data"]
     assert {first[name] for name in ("How many", "Took", "When")} == {"not run"}
     said = f"of an earlier form of this test, {records['damaged-data']['date']}: held, all were refused"

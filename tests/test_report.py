@@ -115,8 +115,8 @@ def test_a_scale_without_evidence_reaches_no_verdict(root: Path) -> None:
 @pytest.mark.parametrize("part", TABLES + TEXT, ids=lambda part: part.place)
 def test_every_row_of_the_paper_is_kept_and_no_cell_is_empty(root: Path, part: object) -> None:
     frames = all_tables(load_study(PARAMS, "full", root))
-    frame = frames[part.place.lower().replace(" ", "-").replace(".", "-")]  # type: ignore[attr-defined]
-    assert frame["Paper %"].to_list() == [f"{r.error:.2f}" for r in part.rows]  # type: ignore[attr-defined]
+    frame = frames[part.place.lower().replace(" ", "-").replace(".", "-")]  # type: ignore[attr-defined]  # a table of the paper
+    assert frame["Paper %"].to_list() == [f"{r.error:.2f}" for r in part.rows]  # type: ignore[attr-defined]  # a table of the paper
     assert frame.map(bool).all(axis=None)
 
 

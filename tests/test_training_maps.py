@@ -69,7 +69,7 @@ def test_a_look_tells_what_the_network_can_have(
 def test_a_dead_network_says_nothing_of_concentration(params: Params, data: TrainingData) -> None:
     run = params.run("smoke", "cifar10-nin")
     net = build(run)
-    torch.nn.init.constant_(net.mlpconv3.cccp6.bias, -1e6)  # type: ignore[union-attr, arg-type]
+    torch.nn.init.constant_(net.mlpconv3.cccp6.bias, -1e6)  # type: ignore[union-attr, arg-type]  # a layer: torch types it as any value
     row = look_at_maps(net, data, run, CPU)
     assert not {"map_entropy", "map_gini"} & set(row)
     assert row["map_claim1_rate"] == pytest.approx(0.1)

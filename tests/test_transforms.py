@@ -51,7 +51,7 @@ def test_the_small_form_gives_back_what_was_learnt(fit: Preprocessor, tmp_path: 
     assert again.whitening is not None
     assert np.abs(again.whitening - fit.whitening).max() <= 1.26e-4  # half a step
     assert np.array_equal(again.whitening, again.whitening.T)
-    assert np.array_equal(again.mean, fit.mean)  # type: ignore[arg-type]
+    assert np.array_equal(again.mean, fit.mean)  # type: ignore[arg-type]  # there is one
     images = scenes(50, seed=1)
     torch.testing.assert_close(again.apply(images), fit.apply(images), atol=5e-3, rtol=0)
 
@@ -171,7 +171,7 @@ def test_the_kept_matrix_of_cifar10_whitens_its_training_images(params: Params, 
     """W (C + bias I) W is the identity, C the covariance of all 50,000 images: held on random vectors."""
     spec = params.datasets["cifar10"]
     kept = load_small(KEPT / "cifar10.npz", spec)
-    W, mean = torch.from_numpy(kept.whitening), torch.from_numpy(kept.mean)  # type: ignore[arg-type]
+    W, mean = torch.from_numpy(kept.whitening), torch.from_numpy(kept.mean)  # type: ignore[arg-type]  # there is one
     v = torch.randn(len(W), 4, generator=torch.Generator().manual_seed(0))
     u, product, total = W @ v, spec.zca_bias * (W @ v), torch.zeros(len(W))
     for chunk in torch.from_numpy(cifar.train.images).split(5000):
