@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import ROOT
 from PIL import Image
+from planted import plant
 
 from niny.cli import main
 from niny.config import Params, load_params
@@ -141,9 +142,14 @@ def test_what_a_later_seed_recorded_and_permuted_labels_stand_beside_the_first_s
     (weights.parents[1] / "seed-1" / "maps.json").write_text(json.dumps({"scores": {"gridpg3_hit.raw": score}}))
     twin = project / "results/smoke/maps/cifar10-nin-permuted.json"
     twin.parent.mkdir(parents=True)
-    twin.write_text(json.dumps({"scores": {"gridpg3_hit.raw": score}}))
+    twin.write_text(json.dumps({"scores": {"gridpg3_hit.raw": score, "claim1_rate.raw.correct": score}}))
+    run = load_params(project).run("smoke", "cifar10-nin-permuted")
+    plant(project, run, 0, 90.0, train_error=20.0)
     assert main(["maps", "score", str(weights.parents[1]), "--grids", "10", "--device", "cpu", "--json"]) == 0
-    hit = json.loads(capsys.readouterr().out)["scores"]["gridpg3_hit.raw"]
+    found = json.loads(capsys.readouterr().out)
+    assert "permuted" not in found["skipped"]
+    assert "permuted" not in found["scores"]["claim1_rate.raw.correct"]["nulls"]
+    hit = found["scores"]["gridpg3_hit.raw"]
     assert hit["seeds"]["1"] == 0.25
     assert hit["value"] == pytest.approx((hit["seeds"]["0"] + 0.25) / 2)
     assert hit["nulls"]["permuted"]["value"] == 0.25
@@ -152,6 +158,9 @@ def test_what_a_later_seed_recorded_and_permuted_labels_stand_beside_the_first_s
     assert "gridpg3_hit: 3x3 grids" in said
     assert "permuted" in said
     assert "one run" in said
+    plant(project, run, 0, 90.0, train_error=88.15)
+    assert main(["maps", "score", str(weights), "--grids", "10", "--device", "cpu"]) == 0
+    assert "permuted labels: not learnt (training error 88.2 %, by chance 90.0 %)" in capsys.readouterr().out
     twin.unlink()
     assert main(["maps", "score", str(weights), "--grids", "10", "--device", "cpu"]) == 0
     assert "permuted labels: not run: niny train cifar10-nin-permuted" in capsys.readouterr().out

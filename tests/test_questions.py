@@ -13,7 +13,7 @@ from niny.evaluation.rules import MapScore, Score
 from niny.report import write_figures, write_report, write_tables
 from niny.report.class_maps import map_image
 from niny.report.heads import APART, heads_table, whole_label
-from niny.report.questions import QUESTIONS, finding, questions_table, relation
+from niny.report.questions import QUESTIONS, finding, nulls_at, questions_table, relation
 from niny.report.scores import scores_picture
 from niny.report.study import load_study
 from niny.report.words import NONE
@@ -113,9 +113,23 @@ def test_rivals_stand_with_their_own_numbers(root: Path) -> None:
 def test_the_network_that_learnt_permuted_labels_is_a_null_for_the_others(root: Path) -> None:
     plant_network(root, {"gridpg3_mass.raw": around(0.2), "gridpg3_mass.uniform": around(1 / 9, 0)})
     plant_network(root, {"gridpg3_mass.raw": around(0.12)}, "cifar10-nin-permuted")
-    frame = questions_table(load_study(PARAMS, "full", root)).set_index(["Score", "Network"])
-    row = frame.loc[("gridpg3_mass.raw", "cifar10-nin")]
-    assert row["Nulls"] == "uniform 0.111, permuted labels 0.120 (0.110 to 0.130)"
+
+    def nulls(train_error: float) -> str:
+        plant(root, PARAMS.run("full", "cifar10-nin-permuted"), 0, 90.0, train_error=train_error)
+        frame = questions_table(load_study(PARAMS, "full", root)).set_index(["Score", "Network"])
+        return str(frame.loc[("gridpg3_mass.raw", "cifar10-nin"), "Nulls"])
+
+    assert nulls(45.0) == "uniform 0.111, permuted labels 0.120 (0.110 to 0.130)"
+    assert nulls(45.1) == "uniform 0.111", "what learnt fewer than half of its labels is no network that learnt them"
+
+
+def test_no_network_is_a_null_on_images_that_another_gets_right_or_wrong(root: Path) -> None:
+    names = ("claim1_rate.raw.wrong", "claim1_rate.raw.cat")
+    for experiment in ("cifar10-nin", "cifar10-nin-permuted"):
+        plant_network(root, dict.fromkeys(names, around(0.2)), experiment)
+    plant(root, PARAMS.run("full", "cifar10-nin-permuted"), 0, 90.0, train_error=0.0)
+    study = load_study(PARAMS, "full", root)
+    assert [list(nulls_at(study, "cifar10-nin", name)) for name in names] == [[], ["permuted_labels"]]
 
 
 def test_what_was_not_measured_is_not_answered(root: Path) -> None:

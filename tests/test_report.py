@@ -91,6 +91,12 @@ def test_scores_say_how_many_runs_they_are_of_and_what_permuted_labels_give(root
     assert cells["cifar10-nin"] == "0.500 (0.400 to 0.600, one run); n = 9; nulls: permuted labels not run"
     assert cells["cifar10-nin-fc"] == "0.500 (0.400 to 0.600); n = 9; nulls: permuted labels not run"
     save_scores(folder / f"{permuted}.json", permuted, "full", "gap", over_seeds({0: {"hit": score(0.1, None, 9)}}))
+    plant(root, PARAMS.run("full", permuted), 0, 90.0, train_error=88.0)
+    (cells,) = scores_table(load_study(PARAMS, "full", root)).to_dict("records")
+    assert cells["cifar10-nin"].endswith(
+        "; nulls: permuted labels not learnt (training error 88.0 %, by chance 90.0 %)"
+    )
+    plant(root, PARAMS.run("full", permuted), 0, 90.0, train_error=1.0)
     (cells,) = scores_table(load_study(PARAMS, "full", root)).to_dict("records")
     assert cells["cifar10-nin"].endswith("; nulls: permuted labels 0.100")
     assert cells[permuted] == "0.100, one run; n = 9"

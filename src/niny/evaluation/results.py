@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from niny.config import Params
+from niny.config import Params, Run
 from niny.errors import NinyError
 from niny.evaluation.rules import ExperimentResult, Score
 
@@ -86,11 +86,12 @@ def run_table(params: Params, scale: str, root: Path) -> pd.DataFrame:
 
 def read_runs(params: Params, scale: str, root: Path) -> list[RunRecord]:
     """Every seed folder with a metrics.json, by experiment and seed; a folder without one is no record yet."""
-    return [
-        _run_record(experiment.name, folder, params.run(scale, experiment.name).digest, root)
-        for experiment in params.experiments_at(scale)
-        for folder in _seed_folders(root / params.run(scale, experiment.name).folder)
-    ]
+    return [run for e in params.experiments_at(scale) for run in read_runs_of(params.run(scale, e.name), root)]
+
+
+def read_runs_of(run: Run, root: Path) -> list[RunRecord]:
+    """Those of one experiment."""
+    return [_run_record(run.experiment.name, f, run.digest, root) for f in _seed_folders(root / run.folder)]
 
 
 def _seed_folders(folder: Path) -> list[Path]:

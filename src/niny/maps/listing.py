@@ -9,9 +9,10 @@ from typing import Any
 
 from niny.config import Params, pick
 from niny.errors import NinyError
+from niny.evaluation.results import read_runs_of
 from niny.maps.forward import head_kind
 from niny.maps.nested import RULE, runs
-from niny.maps.records import NULLS, is_null, nulls_of
+from niny.maps.records import NULLS, is_null, nulls_of, takes_permuted_null, why_no_null
 from niny.maps.samples import Scores
 from niny.maps.suite import (
     compare_subjects,
@@ -107,8 +108,14 @@ def permuted_null(params: Params, scale: str, data: str, experiment: str | None,
     twin, scores = permuted_twin(params, scale, data), permuted_scores(params, scale, data, experiment, root)
     if scores is None:
         return {}, "this is that network"
-    how = f"niny train {twin} --scale {scale}, then dvc repro maps@{scale}-{twin}" if twin else "no such experiment"
-    return scores, f"not run: {how}"
+    if twin is None:
+        return {}, "no such experiment"
+    run = params.run(scale, twin)
+    records = [record for record in read_runs_of(run, root) if record.state == "finished"]
+    if not (scores and records):
+        return {}, f"not run: niny train {twin} --scale {scale}, then dvc repro maps@{scale}-{twin}"
+    why = why_no_null([record.metrics["train_error"] for record in records], run.data.classes)
+    return ({}, why) if why else (scores, "")
 
 
 def to_json(found: Found) -> str:
@@ -122,7 +129,7 @@ def to_json(found: Found) -> str:
 
 def _nulls(found: Found, name: str) -> dict[str, Any]:
     nulls = nulls_of(found.scores, name)
-    if name in found.permuted:
+    if name in found.permuted and takes_permuted_null(name):
         nulls["permuted"] = found.permuted[name]
     return {null: {key: score[key] for key in ("value", "interval", "n")} for null, score in nulls.items()}
 

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from niny.maps.samples import RESAMPLES, Scores
 
 RULE = (
-    "Intervals are 95 %: of one run a bootstrap over images or grids; of several, on each side the further of a "
-    "bootstrap over images nested in one over runs, and of the t interval over runs."
+    "Intervals are 95 %: of one run a bootstrap over images or grids (of claim1_rate Wilson's); of several, on each "
+    "side the further of a bootstrap over images nested in one over runs, and of the t interval over runs. The "
+    "untrained network is one draw, the same beside every run: its interval is over images alone."
 )
 
 

@@ -5,8 +5,9 @@ niny.evaluation.results.read_scores reads the files back.
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from zipfile import BadZipFile
 
@@ -21,6 +22,7 @@ OF_ONE_SEED = "maps.json"  # in a run folder: scored when training ended, for se
 STEPS, NOTHING = 31, -128  # rounding by a tenth of a standard deviation or so: less than a thousand resamples tell
 BLIND = ("uniform", "random", "centre")  # maps that know nothing: of a subset as of the whole
 NULLS = (*BLIND, "other_image", "unaligned", "untrained")
+BY_WHAT_IT_SAYS = frozenset(("correct", "wrong", "confident"))
 
 
 def save_scores(
@@ -92,8 +94,24 @@ def is_null(name: str) -> bool:
 
 def nulls_of(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
     """{null: its score} for all the nulls that stand beside a score."""
-    found = {null: _first(scores, name.replace("_median", ""), null) for null in NULLS}
+    found = {null: _first(scores, name, null) for null in NULLS}
     return {null: score for null, score in found.items() if score is not None}
+
+
+def takes_permuted_null(name: str) -> bool:
+    """Not on images chosen by what a network says of them: two networks' choices are of different images."""
+    return BY_WHAT_IT_SAYS.isdisjoint(name.split("."))
+
+
+def why_no_null(train_errors: Collection[float], classes: int) -> str:
+    """Why a network trained on permuted labels is no null, or empty where it is: it knows half of them or more.
+
+    Such labels can only be learnt by heart. `train_errors` in per cent, one a run; chance is taken off the half.
+    """
+    if not train_errors:
+        return "not run"
+    error, chance = fmean(train_errors), 100 * (1 - 1 / classes)
+    return "" if error <= chance / 2 else f"not learnt (training error {error:.1f} %, by chance {chance:.1f} %)"
 
 
 def _first(scores: Mapping[str, Any], name: str, null: str) -> Any:

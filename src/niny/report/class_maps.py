@@ -16,7 +16,7 @@ from niny.report.questions import (
     RULE,
     amount,
     has_connected_maps,
-    lacks_permuted,
+    no_permuted,
     questions_table,
     short,
 )
@@ -90,8 +90,8 @@ def scores_of_maps(study: Study) -> Table:
     count = len({score for name in scored(study) for score in study.result(name).maps if not is_null(score)})
     note = f"All {count} scores, by class, subset and kind of canvas: [tables/map-scores.csv](tables/map-scores.csv). "
     note += nested.RULE
-    if lacks_permuted(study, REFERENCE):
-        note += " The null of permuted labels has not been run."
+    if why := no_permuted(study, REFERENCE):
+        note += f" The null of permuted labels is missing: {why}."
     shown = shown.drop(columns=["Score", "95 % interval"])
     return table(study, "Questions to the class maps", shown, "map-questions", names, note)
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from niny.evaluation.rules import MapScore, Score, VariesMore
 from niny.maps import meaning
-from niny.maps.records import nulls_of
+from niny.maps.records import nulls_of, takes_permuted_null, why_no_null
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, listed, number, plural, through
 
@@ -245,7 +245,9 @@ def nulls_at(study: Study, experiment: str, score: str) -> dict[str, Score]:
     """{null: its score} beside a score, that of the network that learnt permuted labels of the same data among them."""
     nulls: dict[str, Score] = nulls_of(study.result(experiment).maps, score)
     twin = permuted_twin(study, experiment)
-    found = study.result(twin).maps.get(score) if twin else None
+    if twin is None or no_permuted(study, experiment) or not takes_permuted_null(score):
+        return nulls
+    found = study.result(twin).maps.get(score)
     return nulls if found is None else {**nulls, "permuted_labels": found}
 
 
@@ -275,10 +277,13 @@ def _told(score: Score) -> str:
     return number(score.value) + ("" if constant else f" ({between})")
 
 
-def lacks_permuted(study: Study, experiment: str) -> bool:
-    """Whether the null of permuted labels is missing, because that network has not been run."""
+def no_permuted(study: Study, experiment: str) -> str:
+    """Why the null of permuted labels is missing; empty where it is there, or there is no such experiment."""
     twin = permuted_twin(study, experiment)
-    return twin is not None and not study.result(twin).maps
+    if twin is None:
+        return ""
+    why = why_no_null(study.result(twin).train_errors.values(), study.run(twin).data.classes)
+    return why or ("" if study.result(twin).maps else "not scored")
 
 
 def permuted_twin(study: Study, experiment: str) -> str | None:

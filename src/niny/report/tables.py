@@ -16,12 +16,12 @@ from niny.evaluation.rules import PredictionInterval
 from niny.evaluation.statistics import paired, wilson
 from niny.files import write_json, write_text
 from niny.maps.boxes import SHARED
-from niny.maps.records import is_null
+from niny.maps.records import is_null, takes_permuted_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
 from niny.report.foreign import foreign_record, foreign_table
 from niny.report.heads import heads_table
 from niny.report.pairs import pairs_table
-from niny.report.questions import lacks_permuted, nulls_told, questions_table
+from niny.report.questions import no_permuted, nulls_told, questions_table
 from niny.report.readings import agreement_table, readings_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.spread import families, spread_table
@@ -198,7 +198,8 @@ def _score(study: Study, experiment: str, name: str) -> str:
     several = "" if len(score.seeds) > 1 else ", one run"
     text = number(score.value) + (f" ({through(score.interval)}{several})" if score.interval else several)
     text += f"; n = {score.n:,}" if score.n else ""
-    missing = "permuted labels not run" if lacks_permuted(study, experiment) else ""
+    why = no_permuted(study, experiment) if takes_permuted_null(name) else ""
+    missing = f"permuted labels {why}" if why else ""
     told = ", ".join(filter(None, (nulls_told(study, experiment, name), missing)))
     return f"{text}; nulls: {told}" if told else text
 
