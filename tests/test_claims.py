@@ -201,6 +201,10 @@ def test_the_gap_is_test_less_training_error() -> None:
     results = {"gap": result(6.0, 10.0, 10.1, 10.2), "fc": result(1.0, 10.0, 10.2, 10.1)}
     verdict = Ordering(("gap", "fc"), "gap", 3).judge(results)
     assert (verdict.status, verdict.ours) == ("supported", pytest.approx(5.0))
+    by_heart = {"gap": result(0.0, 10.0, 10.1, 10.2), "fc": result(0.05, 11.0, 11.2, 11.1)}
+    verdict = Ordering(("gap", "fc"), "gap", 3).judge(by_heart)
+    assert (verdict.status, verdict.ours) == ("undecided", pytest.approx(0.95))
+    assert verdict.because == "no training error above 0.1 % is left: the gap is the test error"
 
 
 def test_order_by_a_score_of_maps_is_paired_by_seed() -> None:

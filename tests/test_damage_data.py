@@ -28,6 +28,7 @@ from reliability import Tally
 from niny.data import digests, fetch, load, load_tiny_imagenet_val, sources, verify
 from niny.data.archives import unpickle
 from niny.errors import NinyError
+from niny.report.words import plural
 
 Files = dict[str, bytes]  # by path in the folder that a source offers
 Bytes = NDArray[np.uint8]
@@ -434,8 +435,8 @@ def test_a_thousand_damages_are_refused(
     tally.count = refused.total() + harmless
     tally.found = (
         f"{refused.total():,} refused by the name of what was damaged and nothing of them kept, each of "
-        f"{len(DAMAGES)} kinds in each of {len(FORMATS)} formats at least {min(refused.values())} times; the other "
-        f"{harmless} were in bytes of a packing that carry no data, and gave the official files"
+        f"{len(DAMAGES)} kinds in each of {len(FORMATS)} formats at least {plural(min(refused.values()), 'time')}; the "
+        f"other {harmless} were in bytes of a packing that carry no data, and gave the official files"
     )
     assert refused.total() >= 1000
     assert set(refused) == set(PAIRS)

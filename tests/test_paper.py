@@ -88,6 +88,13 @@ def test_what_was_chosen_is_what_the_study_runs() -> None:
     assert net.final_relu
 
 
+def test_a_choice_is_measured_against_networks_for_the_same_images() -> None:
+    experiments = load_params(ROOT).experiments
+    for choice in (choice for choice in OPEN_CHOICES if choice.experiments):
+        compared = {experiments[name].dataset for name in (choice.reference, *choice.experiments)}
+        assert len(compared) == 1, choice.item
+
+
 def test_open_choices_name_item_reading_choice_and_source_once_each() -> None:
     assert len({choice.item for choice in OPEN_CHOICES}) == len(OPEN_CHOICES)
     assert all(choice.paper and choice.ours and choice.source for choice in OPEN_CHOICES)

@@ -11,7 +11,8 @@ from planted import ROOT, plant, plant_scores, project, study_params
 from niny.evaluation.claims import load_claims
 from niny.evaluation.rules import MapScore, Score
 from niny.report import write_figures, write_report, write_tables
-from niny.report.class_maps import map_image
+from niny.report.article import headlines
+from niny.report.class_maps import map_image, one_network
 from niny.report.heads import APART, heads_table, whole_label
 from niny.report.questions import QUESTIONS, finding, nulls_at, questions_table, relation
 from niny.report.scores import scores_picture
@@ -190,7 +191,8 @@ def test_a_fully_connected_head_is_judged_by_what_it_makes_of_the_maps_and_a_dea
     assert "cifar10-cnn-fc, largest in the true map, raw" not in told.alt
     assert "cifar10-nin, largest in the true map, raw: 0.550" in told.alt
     assert "what it makes of each cell" in told.caption
-    assert "On 55.0 % of test images" in map_image(study, "cifar10-cnn-fc").picture.alt
+    assert "On 30.0 % of test images" in map_image(study, "cifar10-cnn-fc").picture.alt, "raw maps compare with none"
+    assert "On 55.0 % of test images" in map_image(study, "cifar10-nin").picture.alt
     plant(root, PARAMS.run("full", "cifar10-cnn-gap"), 0, 90.0, collapsed=True)
     plant_scores(root, PARAMS.run("full", "cifar10-cnn-gap"), raw)
     assert "cifar10-cnn-gap" not in scores_picture(load_study(PARAMS, "full", root)).alt
@@ -221,3 +223,22 @@ def test_heads_are_compared_with_the_reference_by_maps_less_what_all_share(root:
     assert heads_table(load_study(PARAMS, "trial", root)).empty
     (label,) = {whole_label(question) for question in QUESTIONS if question.label.startswith("…")}
     assert label == "largest in the true map on images it gets wrong"
+
+
+def test_networks_that_were_scored_alone_are_counted(root: Path) -> None:
+    plant_network(root, {"claim1_rate.raw": around(0.5)})
+    (alone,) = one_network(load_study(PARAMS, "full", root))
+    assert alone.startswith("One network of each experiment was scored: ")
+    plant_network(root, {"claim1_rate.raw": around(0.5)}, "cifar10-nin-aug", seeds=3)
+    (alone,) = one_network(load_study(PARAMS, "full", root))
+    assert alone.startswith("One network of 1 of 2 experiments was scored: ")
+    plant_network(root, {"claim1_rate.raw": around(0.5)}, seeds=3)
+    assert one_network(load_study(PARAMS, "full", root)) == []
+
+
+def test_a_difference_says_where_the_other_network_learns_at_another_rate(root: Path) -> None:
+    for name, error in (("cifar10-nin", 10.0), ("cifar10-nin-nodropout", 16.0), ("cifar10-nin-fc", 11.0)):
+        plant(root, PARAMS.run("full", name), 0, error)
+    told = headlines(load_study(PARAMS, "full", root))[0]
+    assert "Without dropout at 0.25 of the learning rate it is +6.00 points, one run each; in the paper +4.10." in told
+    assert "With a fully connected layer in place of the means of maps it is +1.00 points" in told

@@ -73,7 +73,8 @@ def test_a_sentence_says_less_or_more_only_where_the_test_does(root: Path) -> No
     less = planted(root, {WHOLE: WIDE, f"{WHOLE}-only-init": NARROW, f"{WHOLE}-only-order": WIDE})
     assert spread_findings(less) == [
         f"`{WHOLE}`, 5 runs: its test errors spread by initial weights less than all sources together; order of images "
-        "alone cannot be told apart from all sources together, which would take a variance 10 times as large or small."
+        "alone cannot be told apart from all sources together: with so few runs a variance must be at least 14 times "
+        "as large or 14 times as small to be told from theirs."
     ]
 
 

@@ -13,7 +13,7 @@ from niny.evaluation.statistics import (
     paired,
     spread_ratio,
     summarise,
-    telling_ratio,
+    telling_ratios,
     variance_ratio,
     wilson,
 )
@@ -75,7 +75,9 @@ def test_variances_are_compared_by_the_f_of_the_tables_and_equal_ones_told_apart
     found = variance_ratio(twice, once)
     assert found is not None
     assert (found.value, found.interval) == (pytest.approx(4), pytest.approx((4 / 9.605, 4 * 9.605), rel=1e-3))
-    assert telling_ratio(5, 5) == pytest.approx(9.605, rel=1e-4)
+    assert telling_ratios(5, 5, 1) == pytest.approx((9.605, 9.605), rel=1e-4)  # of the usual tables
+    assert telling_ratios(2, 3, 1) == pytest.approx((38.51, 799.5), rel=1e-4)
+    assert telling_ratios(3, 3, 4)[0] == pytest.approx(159.0), "Holm's first of four tests asks for p below 0.0125"
     assert variance_ratio(twice, summarise([10.0])) is None
     draws = [summarise(row) for row in np.random.default_rng(4).normal(10.4, 0.2, (4000, 5)).tolist()]
     ratios = [variance_ratio(a, b) for a, b in zip(draws[::2], draws[1::2], strict=True)]

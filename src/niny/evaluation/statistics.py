@@ -75,9 +75,13 @@ def variance_ratio(a: Summary, b: Summary, level: float = LEVEL) -> VarianceRati
     return VarianceRatio(value, (value / float(high), value / float(low)), float(p))
 
 
-def telling_ratio(a: int, b: int, level: float = LEVEL) -> float:
-    """How many times larger the variance of `a` values must be than that of `b` to be told apart from it."""
-    return float(stats.f(a - 1, b - 1).interval(level)[1])
+def telling_ratios(a: int, b: int, tests: int) -> Interval:
+    """How many times larger, or smaller, the variance of `a` values must be than that of `b` to be told apart from it.
+
+    As the first of `tests` tests under Holm's correction.
+    """
+    smaller, larger = stats.f(a - 1, b - 1).interval(1 - (1 - LEVEL) / tests)
+    return float(larger), float(1 / smaller)
 
 
 def _around(middle: float, half: float) -> Interval:

@@ -15,6 +15,7 @@ from niny.report.questions import (
     QUESTIONS,
     RULE,
     amount,
+    fair,
     has_connected_maps,
     no_permuted,
     questions_table,
@@ -72,11 +73,11 @@ def scored(study: Study) -> list[str]:
 
 
 def one_network(study: Study) -> list[str]:
-    """A caution where every interval is over images alone."""
-    seeds = {len(score.seeds) for name in scored(study) for score in study.result(name).maps.values()}
-    return ["One network of each experiment was scored: intervals are over images and speak of it alone."] * (
-        max(seeds, default=0) < 2
-    )
+    """A caution where intervals are over images alone."""
+    names = scored(study)
+    alone = [n for n in names if max(len(score.seeds) for score in study.result(n).maps.values()) < 2]
+    which = "each experiment" if len(alone) == len(names) else f"{len(alone)} of {plural(len(names), 'experiment')}"
+    return [f"One network of {which} was scored: its intervals are over images and speak of it alone."] * bool(alone)
 
 
 def scores_of_maps(study: Study) -> Table:
@@ -157,7 +158,8 @@ def heads(study: Study) -> list[Table]:
         f"Small below each score: where it lies to that of `{REFERENCE}`, by the rule above. All are of maps less "
         "their mean over the classes, because raw maps of two networks may differ in what all their maps share. A "
         "fully connected head, and a locally connected layer, read what comes before them in tiles of the training "
-        "size where a canvas is larger, each as if it stood alone."
+        "size where a canvas is larger, each as if it stood alone. With one run (n) on either side two networks are "
+        "compared, not two ways of training: runs of one experiment lie apart too."
     )
     title = "Other heads and ways of training"
     return [table(study, title, frame, "map-heads", [*frame["Network"]], note)]
@@ -189,8 +191,10 @@ def map_image(study: Study, experiment: str) -> Image:
 def map_words(study: Study, experiment: str) -> str:
     """What the picture's maps are like over all test images."""
     asked = QUESTIONS[0]
-    score = study.result(experiment).maps.get(asked.score)
-    return "" if score is None else f"{asked.says.format(value=amount(score.value, asked.unit))}."
+    connected = has_connected_maps(study, experiment)
+    score = study.result(experiment).maps.get(fair(asked.score) if connected else asked.score)
+    reading = ", taken less the mean of all classes'" if connected else ""
+    return "" if score is None else f"{asked.says.format(value=amount(score.value, asked.unit))}{reading}."
 
 
 def attributions(study: Study) -> dict[str, Image]:

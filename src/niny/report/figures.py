@@ -28,6 +28,7 @@ from niny.report.dynamics import draw_dynamics
 from niny.report.scores import draw_scores
 from niny.report.speed import draw_speed
 from niny.report.study import REFERENCE, Study, data_name, load_study, measured
+from niny.report.words import distinct
 from niny.style import BLUE, INK, MUTED, ORANGE
 
 CURVES = (
@@ -140,10 +141,9 @@ def figure_3_picture(study: Study) -> Picture:
 
 
 def _last_words(study: Study, experiment: str) -> str:
-    last = [rows[-1] for rows in study.result(experiment).history.values() if rows and "test_error" in rows[-1]]
-    if not last:
-        return "not run"
-    return f"{fmean(row['test_error'] for row in last):.2f} % test error after {last[0]['epoch']:.0f} epochs"
+    error = study.errors(experiment).mean
+    epochs = distinct(study.of(experiment, "finished")["epochs"])
+    return "not run" if error is None else f"{error:.2f} % test error after {epochs} epochs"
 
 
 FLOOR = 0.1  # per cent: a logarithmic axis has no place for 0, so errors below are drawn here

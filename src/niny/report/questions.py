@@ -350,5 +350,5 @@ def short(null: str) -> str:
 def amount(value: float, unit: str) -> str:
     """A value as a sentence has it."""
     if unit == "share":
-        return f"{100 * value:.1f} %"
+        return f"{100 * round(value, 3):.1f} %"  # so that it is the table's number
     return f"{value:.2f} points" if unit == "points" else number(value)

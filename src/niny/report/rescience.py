@@ -148,7 +148,7 @@ def methodology(study: Study) -> tuple[Section, ...]:
             "Data",
             (
                 "Every file is held against the digests of the official release. Preprocessing is fitted on the "
-                "training images alone, and no choice was made by looking at test images.",
+                "training images alone, and no choice of network or training was made by looking at test images.",
             ),
             (data,),
             level=3,
@@ -278,7 +278,7 @@ def difficult(study: Study) -> list[str]:
         f"otherwise, of which {len(known)} {'is' if len(known) == 1 else 'are'} recorded at this scale.",
         "It reports one run of each experiment: how far its own numbers vary is not known.",
         f"Its figure 3 ends at {drop:.2f} % with dropout and {plain:.2f} % without, its text has {paper_error()} % for "
-        "the former: the figure shows the phase of constant learning rate alone.",
+        "the former: very likely the figure shows the phase of constant learning rate alone.",
     ]
     if collapses(study):
         lines.append(collapses(study))

@@ -20,7 +20,7 @@ from niny.evaluation.statistics import (
     deviation_interval,
     holm,
     summarise,
-    telling_ratio,
+    telling_ratios,
     variance_ratio,
 )
 from niny.maps.records import OF_ONE_SEED
@@ -142,10 +142,11 @@ def _finding(study: Study, family: Family) -> str:
     told_apart = [f"{listed(names)} {where} all sources together" for where, names in groups.items() if where and names]
     parts = [f"its test errors spread by {'; by '.join(told_apart)}"] if told_apart else []
     if groups[""]:
-        least = min(telling_ratio(errors[e.name].n, whole.n) for e in found)
+        ratios = [telling_ratios(errors[e.name].n, whole.n, len(found)) for e in found]
+        larger, smaller = (min(of) for of in zip(*ratios, strict=True))
         parts.append(
-            f"{listed(groups[''])} alone cannot be told apart from all sources together, "
-            f"which would take a variance {least:.0f} times as large or small"
+            f"{listed(groups[''])} alone cannot be told apart from all sources together: with so few runs a variance "
+            f"must be at least {larger:,.0f} times as large or {smaller:,.0f} times as small to be told from theirs"
         )
     return f"`{family.whole.name}`, {plural(whole.n, 'run')}: {'; '.join(parts)}." if parts else ""
 

@@ -25,7 +25,7 @@ from niny.report.questions import no_permuted, nulls_told, questions_table
 from niny.report.readings import agreement_table, readings_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.spread import families, spread_table
-from niny.report.study import Study, count, load_study, ours
+from niny.report.study import REFERENCE, Study, count, load_study, ours
 from niny.report.trials import trial_scale, trials_table
 from niny.report.words import NONE, between, distinct, duration, listed, number, printed, through
 
@@ -239,17 +239,19 @@ def choices_table(study: Study) -> pd.DataFrame:
 
 
 def _effects(study: Study, choice: OpenChoice) -> str:
-    return "; ".join(_effect(study, name, choice.reference) for name in choice.experiments) or "no experiment"
+    effects = [_effect(study, name, choice.reference) for name in choice.experiments]
+    return "; ".join(effects) or ("tried on held-out images" if choice.trials else "no experiment")
 
 
 def _effect(study: Study, experiment: str, reference: str) -> str:
-    """The test error of a variant less that of its reference, seed by seed, in points."""
+    """The test error of a variant less that of its reference, seed by seed, in points; the usual one goes unnamed."""
     pair = paired(study.result(experiment).test_errors, study.result(reference).test_errors).difference
     collapsed = collapses(study, experiment)
     if pair.mean is None:
         return f"{experiment}: {study.silence(experiment)}"
     how_sure = "one run" if pair.interval is None else f"{between(pair.interval, '+.2f')}, n = {pair.n}"
-    return f"{experiment}: {pair.mean:+.2f} points ({how_sure}{collapsed})"
+    to = "" if reference == REFERENCE else f" to {reference}"
+    return f"{experiment}: {pair.mean:+.2f} points{to} ({how_sure}{collapsed})"
 
 
 def collapses(study: Study, experiment: str) -> str:
