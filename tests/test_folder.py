@@ -12,6 +12,7 @@ from PIL import Image
 from test_processes import torchrun
 from test_training import EXACT
 
+import niny
 from niny.cli import main
 from niny.config import Params, Recipe
 from niny.models import nin_imagenet
@@ -19,7 +20,9 @@ from niny.models.weights import load_weights
 from niny.training import processes
 from niny.training.folder import RECIPE, Streamed, batch_numbers, fresh_network, judged_numbers, train_folder
 from niny.training.optimiser import learning_rate, parameter_groups
+from niny.training.seeds import Seeds
 
+SEEDS = Seeds(13, 0)
 WORDS = ["--pixels", "64", "--workers", "0", "--device", "cpu", "--precision", "float32"]
 
 
@@ -45,7 +48,7 @@ def images(tmp_path: Path) -> Path:
 
 def test_the_recipe_is_the_authors(params: Params) -> None:
     recipe = params.recipes[RECIPE]
-    net = fresh_network(1000, recipe, EXACT)
+    net = fresh_network(1000, recipe, EXACT, SEEDS)
     stds = {name: p.std().item() for name, p in net.named_parameters() if name.endswith("weight")}
     for name, std in stds.items():
         narrow = name.split(".")[1] in ("conv1", "conv3", "cccp8")
@@ -87,7 +90,7 @@ def test_it_goes_on_where_it_stopped(images: Path, recipe: Recipe, tmp_path: Pat
 
     def train(steps: int, root: str) -> dict[str, torch.Tensor]:
         out = tmp_path / root / "net.safetensors"
-        train_folder(Streamed(images, 64, workers), quick, tmp_path / root, out, EXACT, said.append, steps)
+        train_folder(Streamed(images, 64, workers), quick, SEEDS, tmp_path / root, out, EXACT, said.append, steps)
         return load_weights(out)[0]
 
     train(4, "a")
@@ -97,6 +100,10 @@ def test_it_goes_on_where_it_stopped(images: Path, recipe: Recipe, tmp_path: Pat
     nin_imagenet(2).load_state_dict(straight)
     about = json.loads((tmp_path / "b" / "net.json").read_text())
     assert (about["classes"], about["train_images"], about["val_images"]) == (["blue", "red"], 10, 5)
+    assert about["root_seed"] == SEEDS.root
+    used = niny.load(str(tmp_path / "b" / "net.safetensors"))
+    assert used.labels == ("blue", "red")
+    assert used.transform.blue_first, "as it was trained"
     assert {row["val_error"] for row in about["history"]} <= {0.0, 20.0, 40.0, 60.0, 80.0, 100.0}
 
 
@@ -136,6 +143,7 @@ def nothing(_: Path) -> None:
         (nothing, ["--pixels", "32"], "--pixels 32: this network reads images from 64 pixels up"),
         (nothing, ["--workers", "-1"], "--workers -1"),
         (nothing, ["--steps", "0"], "--steps 0: at least one update"),
+        (nothing, ["--out", "net.json"], "--out net.json: weights are written as .safetensors"),
         (nothing, ["--images", "nowhere"], "nowhere/train is no folder of class folders"),
         (nothing, ["--scale", "paper"], "it has no --scale"),
     ],

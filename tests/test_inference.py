@@ -321,6 +321,10 @@ def test_the_imagenet_network_is_used_through_a_file(project: Path, photo: Path)
     assert "goldfish" in model.labels
     assert len(model.predict(photo)) == 5
     assert niny.load("nin.caffemodel").predict(photo) == model.predict(photo)
+    inference.export.export(model, "safetensors", project / "nin.safetensors")
+    exported = niny.load("nin.safetensors")
+    assert exported.transform == model.transform, "blue first, as Caffe's"
+    assert exported.predict(photo) == model.predict(photo)
     assert model.class_maps(photo).shape == (1000, 6, 6)
     assert len(model.predict(model.samples())) == 2
     with pytest.raises(NinyError, match="name a file"):

@@ -310,11 +310,13 @@ def train_imagenet(options: argparse.Namespace) -> None:
     from niny.training.folder import RECIPE, Streamed, train_folder
     from niny.training.processes import joined, leads
     from niny.training.runs import say_progress
+    from niny.training.seeds import Seeds
 
-    streamed, recipe = Streamed(options.images, options.pixels, options.workers), load_params().recipes[RECIPE]
+    params, streamed = load_params(), Streamed(options.images, options.pixels, options.workers)
+    about = (streamed, params.recipes[RECIPE], Seeds(params.root_seed, 0))
     with joined(options.device):
         compute = choose_compute(options.device, options.precision, options.eager)
-        path = train_folder(streamed, recipe, project_root(), options.out, compute, say_progress, options.steps)
+        path = train_folder(*about, project_root(), options.out, compute, say_progress, options.steps)
         if leads():
             print(f"weights in {path}, how they came about in {path.with_suffix('.json')}")
 

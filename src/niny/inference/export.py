@@ -25,6 +25,7 @@ from niny.data.preprocess import DIVISORS, contrast, lcn
 from niny.data.transforms import IMAGENET_MEAN, ImageNetTransform, Transform
 from niny.errors import NinyError
 from niny.files import replacing, write_text
+from niny.inference.description import IMAGENET
 from niny.inference.model import Model
 from niny.maps.forward import why_no_maps, why_one_size
 from niny.models.weights import load_weights, save_weights
@@ -224,6 +225,9 @@ def write_safetensors(model: Model, path: Path, pixels: bool) -> None:
     about = {
         key: str(value) for key, value in model.config["niny"]["weights"].items() if key in ("experiment", "scale")
     }
+    if isinstance(model.transform, ImageNetTransform):
+        order = "bgr" if model.transform.blue_first else "rgb"
+        about = {"experiment": IMAGENET, "channels": order, "classes": json.dumps(model.labels)}
     save_weights(path, model.net.state_dict(), about, torch.float32)
 
 

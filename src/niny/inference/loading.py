@@ -41,7 +41,7 @@ def load(name: str = "cifar10-nin", weights: str | Path | None = None) -> Model:
 def _from_file(file: Path, name: str | None) -> Model:
     """A file of this study says whose it is; one of others is a NIN for CIFAR or, by its layers, for ImageNet."""
     about = load_weights(file)[1] if file.suffix == ".safetensors" else {}
-    if "experiment" in about:
+    if about.get("experiment", IMAGENET) != IMAGENET:
         return _own(file, name, about)
     if name is None and "cccp8.bias" in by_layer(read_raw(file)):
         return _imagenet(file)
@@ -83,12 +83,21 @@ def _model(net: Network, dataset: str, origin: Origin) -> Model:
 
 
 def _imagenet(file: Path) -> Model:
-    """Caffe reads blue first; MXNet's copy of the network, and PyTorch, read red first."""
-    net = nin_imagenet(weights=file).eval()
-    transform = ImageNetTransform(blue_first=file.suffix == ".caffemodel")
-    labels = imagenet_labels()
+    """Caffe reads blue first; MXNet's copy of the network, and PyTorch, read red first. A file of ours says which."""
+    about = load_weights(file)[1] if file.suffix == ".safetensors" else {}
+    labels = _classes(file, about["classes"]) if "classes" in about else imagenet_labels()
+    net = nin_imagenet(len(labels), weights=file).eval()
+    order = about.get("channels", "bgr" if file.suffix == ".caffemodel" else "rgb")
+    transform = ImageNetTransform(blue_first=order == "bgr")
     origin = Origin(IMAGENET, file, sha256(file), {})
     return Model(net, transform, labels, describe(net, "imagenet", transform, labels, origin), "imagenet", file)
+
+
+def _classes(file: Path, text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(name) for name in json.loads(text))
+    except (ValueError, TypeError):
+        raise NinyError(f"{file} is damaged: its classes are no list of names; train or export it again") from None
 
 
 def imagenet_labels() -> tuple[str, ...]:

@@ -6,6 +6,7 @@ reads, crop and mirror; bytes cross to the device and become numbers there, less
 judged. Their database held images squeezed to squares; here the sides keep their ratio.
 """
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -97,9 +98,9 @@ def judged_numbers(count: int, batch: int) -> list[list[int]]:
     return [list(mine[i : i + batch]) for i in range(0, len(mine), batch)]
 
 
-def fresh_network(classes: int, recipe: Recipe, compute: Compute) -> Network:
+def fresh_network(classes: int, recipe: Recipe, compute: Compute, seeds: Seeds) -> Network:
     net = nin_imagenet(classes, inverted_dropout=recipe.inverted_dropout)
-    initialise(net, recipe.init, recipe.init_std, Seeds(0, 0).of("init"))
+    initialise(net, recipe.init, recipe.init_std, seeds.of("init"))
     with torch.no_grad():
         for name, factor in NARROW.items():
             net.get_parameter(f"{name}.weight").mul_(factor)
@@ -113,6 +114,7 @@ class Training:
     streamed: Streamed
     recipe: Recipe
     compute: Compute
+    seeds: Seeds
     update: Update
     train: ImageFolder
     val: ImageFolder
@@ -120,8 +122,8 @@ class Training:
 
     def epoch(self, epoch: int, steps: int) -> dict[str, Any]:
         """One pass, or its first `steps` updates; the row of the history."""
-        numbers = batch_numbers(len(self.train), self.recipe, Seeds(0, 0).of("order", epoch))
-        seeds, start = Seeds(0, 0), time.perf_counter()
+        numbers = batch_numbers(len(self.train), self.recipe, self.seeds.of("order", epoch))
+        seeds, start = self.seeds, time.perf_counter()
         torch.manual_seed(seeds.of("masks", epoch) + rank())
         self.update.net.train()
         self.update.totals.zero_()
@@ -178,7 +180,14 @@ class Training:
 
 
 def train_folder(
-    streamed: Streamed, recipe: Recipe, root: Path, out: Path, compute: Compute, say: Say, steps: int | None = None
+    streamed: Streamed,
+    recipe: Recipe,
+    seeds: Seeds,
+    root: Path,
+    out: Path,
+    compute: Compute,
+    say: Say,
+    steps: int | None = None,
 ) -> Path:
     """Train, going on after the last whole epoch, and write the weights to `out` and the history beside it (.json).
 
@@ -186,17 +195,19 @@ def train_folder(
     """
     if steps is not None and steps < 1:
         raise NinyError(f"--steps {steps}: at least one update")
+    if out.suffix != ".safetensors":  # the history beside it ends in .json
+        raise NinyError(f"--out {out}: weights are written as .safetensors")
     train, val = streamed.sets()
     per_epoch = len(train) // recipe.batch
     if not per_epoch:
         raise NinyError(f"{streamed.folder}/train has {len(train)} images: at least one batch of {recipe.batch}")
-    net = fresh_network(len(train.classes), recipe, compute)
+    net = fresh_network(len(train.classes), recipe, compute, seeds)
     optimiser = make_optimiser(net, recipe)
-    identity = f"{recipe} {streamed.pixels} {len(train)} {train.classes} {compute} {record.code_digest()}"
+    identity = f"{recipe} {streamed.pixels} {len(train)} {train.classes} {compute} {seeds} {record.code_digest()}"
     folder = root / ".niny" / "checkpoints" / "imagenet" / short_digest(identity)
     history = resume(folder, identity, net, optimiser, say)
     update = make_update(net, optimiser, recipe, compute)
-    training = Training(streamed, recipe, compute, update, train, val, say)
+    training = Training(streamed, recipe, compute, seeds, update, train, val, say)
     total = min(steps or recipe.epochs * per_epoch, recipe.epochs * per_epoch)
     while (done := sum(row["updates"] for row in agreed(history))) < total:
         history.append(agreed(training.epoch(len(history), min(per_epoch, total - done))))
@@ -210,15 +221,17 @@ def train_folder(
 
 
 def keep(out: Path, net: Network, history: list[dict[str, Any]], training: Training) -> None:
-    """The weights as float16 with their classes, and what they came from."""
+    """The weights as float16, what `niny.load` must know to use them, and beside them what they came from."""
     classes = training.train.classes
-    save_weights(out, net.state_dict(), {"experiment": "imagenet-nin", "classes": " ".join(classes)})
+    needed = {"experiment": "imagenet-nin", "channels": "bgr", "classes": json.dumps(classes)}
+    save_weights(out, net.state_dict(), needed)
     about = {
         "classes": classes,
         "train_images": len(training.train),
         "val_images": len(training.val),
         "pixels": training.streamed.pixels,
         "recipe": asdict(training.recipe),
+        "root_seed": training.seeds.root,
         "history": history,
         "machine": record.describe_machine(training.compute),
         **record.describe_commit(),
