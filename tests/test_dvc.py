@@ -1,5 +1,6 @@
 """The study for people who live in DVC: metrics, plots and experiments say what the records say."""
 
+import ast
 import csv
 import json
 import re
@@ -10,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+import yaml
 from conftest import ROOT, SCALE, call
 from planted import IMAGES, plant, project, study_params
 
@@ -145,3 +147,22 @@ def test_the_readme_s_experiment_runs(committed: Path) -> None:
     numbers = [[float(row[1]) for row in rows[2:]] for rows in (ours, theirs)]
     assert numbers[0] == pytest.approx(numbers[1], abs=6), "README.md shows other errors; processors differ by less"
     assert call(committed, "git", "status", "--porcelain") == "", "the example leaves the repository as it was"
+
+
+TELL_NOTHING = {"niny.errors", "niny.files", "niny.strict_yaml"}  # how files are read and written, not what is told
+
+
+def modules_of(folder: str) -> set[str]:
+    """The modules of the package that those in a folder of it import, its own left out."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "src/niny" / folder).glob("*.py")]
+    found = {node.module or "" for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    return {name for name in found if name.startswith("niny.") and not name.startswith(f"niny.{folder}")}
+
+
+@pytest.mark.parametrize("stage", ["tables", "report"])
+def test_what_the_report_is_made_of_makes_its_stages_stale(stage: str) -> None:
+    depends = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]["do"]["deps"]
+    listed = tuple(name.removesuffix(".py") for name in depends)
+    for name in modules_of("report") - TELL_NOTHING:
+        path = f"src/{name.replace('.', '/')}"
+        assert any(path == dep or path.startswith(f"{dep}/") for dep in listed), path

@@ -164,6 +164,12 @@ def test_dropout_conventions_compute_the_same_function_when_the_weights_are_scal
     torch.testing.assert_close(authors.eval()(x) @ W, inverted.eval()(x) @ half)
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.001, 0.999, 1.0])
+def test_a_rate_that_drops_none_or_all_is_refused(rate: float) -> None:
+    with pytest.raises(NinyError, match=f"dropout {rate:g}: a rate from 1/256 to 255/256"):
+        Dropout(rate)
+
+
 def test_dropout_keeps_the_share_it_should() -> None:
     kept = Dropout(0.2, inverted=False)(torch.ones(100_000))
     assert abs(kept.mean().item() - 0.8) < 0.01

@@ -348,8 +348,9 @@ def test_what_is_kept_names_no_folder_of_the_machine_that_made_it() -> None:
     ]
     folders = re.compile(rf"(?<![\w./:-])(?:{re.escape(str(ROOT))}|/(?:home|root|Users|tmp|work|mnt)/\w)")
     tracked = subprocess.run(
-        ["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True
+        ["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
+    assert tracked
     for path in (path for path in kept if str(path.relative_to(ROOT)) in tracked):
         assert not (found := folders.search(path.read_text(encoding="utf-8"))), (path, found)
 

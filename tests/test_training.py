@@ -16,7 +16,7 @@ from niny.config import SOURCES, Params, Recipe, Run
 from niny.errors import NinyError
 from niny.models import initialise, nin_cifar
 from niny.notebooks import execute
-from niny.training import Compute, choose_compute, train_experiment
+from niny.training import Compute, choose_compute, record, train_experiment
 from niny.training import runs as runs_module
 from niny.training.loop import batches, steps_per_epoch
 from niny.training.optimiser import learning_rate, make_optimiser, set_rate
@@ -114,7 +114,9 @@ def test_seeds_differ_by_every_key_and_not_by_experiment() -> None:
     numbers = {seeds.of(p, e) for p in ("init", "order", "masks", "augmentation") for e in range(5)}
     numbers |= {Seeds(1, 1).of("init"), Seeds(2, 0).of("init"), Seeds(1, 0, 1).of("init")}
     assert len(numbers) == 23
-    assert derive(1, "a", 2) == derive(1, "a", 2)
+    assert derive(1, "a", 2) == 7_207_999_916_064_586_904, (
+        "another formula would give every run of the study other seeds"
+    )
 
 
 def test_what_does_not_vary_has_the_seeds_of_run_0() -> None:
@@ -283,9 +285,15 @@ def test_devices_and_precisions_that_are_not_there_are_named() -> None:
         choose_compute(precision="int8")
 
 
-def test_code_digest_is_stable() -> None:
-    assert code_digest() == code_digest()
-    assert len(code_digest()) == 16
+def test_the_digest_of_the_code_is_of_what_decides_a_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "niny"
+    shutil.copytree(record.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    before = code_digest()
+    monkeypatch.setattr(record, "PACKAGE", package)
+    assert code_digest() == before
+    for name, decides in (("report/tables.py", False), ("training/loop.py", True)):
+        (package / name).write_text((package / name).read_text() + "# changed\n")
+        assert (code_digest() != before) is decides
 
 
 def test_a_training_notebook_can_show_what_is_recorded_and_train_nothing(run: Run, project: Path) -> None:

@@ -138,3 +138,14 @@ def test_chance_on_true_test_labels_is_no_collapse_where_training_labels_are_per
     metrics = read_metrics(project / run.folder / "seed-0")
     assert metrics["test_error"] > 80
     assert metrics["collapsed"] is False
+
+
+def test_a_seed_whose_numbers_overflow_is_recorded_as_collapsed(project: Path, params: Params) -> None:
+    planned = params.run("smoke", "cifar10-nin")
+    run = replace(planned, recipe=replace(planned.recipe, lr=1e20, phases=((1, 1.0),)))
+    (folder,) = train_experiment(run, project, seeds=[1], compute=CPU, say=lambda _: None)
+    metrics = read_metrics(folder)
+    assert metrics["collapsed"] is True
+    assert len(metrics["collapsed_attempts"]) == 3
+    assert "completeness_error" not in read_scores(folder / OF_ONE_SEED)
+    assert not (project / ".niny" / "checkpoints" / "smoke" / "cifar10-nin" / "seed-1").exists()

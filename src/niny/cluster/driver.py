@@ -28,7 +28,6 @@ from niny.errors import BusyError, NinyError
 from niny.files import write_text
 from niny.training.campaign import Task
 from niny.training.checkpoint import KEPT, latest_first
-from niny.training.energy import SHARED
 from niny.training.lock import claim
 from niny.training.record import COMMIT, PACKAGE, describe_commit
 from niny.training.runs import Say, checkpoints, claim_seed, forget_checkpoints, label
@@ -100,8 +99,6 @@ def check_answers(address: str) -> None:
 def environment(wishes: Wishes) -> dict[str, Any]:
     """What every process of the campaign gets: this very package, and what its records shall say of its commit."""
     variables = {COMMIT: json.dumps(describe_commit()), "OMP_NUM_THREADS": str(threads_of(wishes))}
-    if not wishes.gpus or wishes.gpus < 1:
-        variables[SHARED] = "1"  # energy counters then count others' work too
     return {"py_modules": [str(PACKAGE)], "env_vars": variables, "excludes": ["__pycache__"]}
 
 
@@ -249,7 +246,7 @@ class Driver:
     def order(self, number: int) -> Any:
         task, wishes = self.tasks[number], self.wishes
         device = wishes.device if self.gpus else "cpu"  # Ray hides GPUs from those alone that ask for a part of one
-        how = (device, wishes.precision, wishes.eager, threads_of(wishes))
+        how = (device, wishes.precision, wishes.eager, threads_of(wishes), self.gpus >= 1)
         order = self.node.Order(number, self.out[number].row.losses, task, self.root, self.token, *how)
         if not self.ship:
             return order

@@ -25,6 +25,7 @@ from niny.errors import NinyError
 from niny.files import replacing
 from niny.training.campaign import Task
 from niny.training.device import choose_compute
+from niny.training.energy import SHARED
 from niny.training.runs import checkpoints, forget_checkpoints, prepare_data, train_seed
 
 Files = Mapping[str, bytes]  # path relative to the project's folder -> content
@@ -47,6 +48,7 @@ class Order:
     precision: str
     eager: bool
     threads: int
+    alone: bool = False  # on its device, whose energy counters then count no others' work
     data: "ray.ObjectRef | None" = None  # Files, where things are shipped
     progress: Files | None = None  # checkpoints to go on from, likewise
 
@@ -82,6 +84,7 @@ def train(order: Order, mail: Queue) -> Files:
     Raises NotSharedError where they could not come home, and whatever the training raises.
     """
     torch.set_num_threads(order.threads)
+    os.environ[SHARED] = "" if order.alone else "1"
     shared = sees(order)
     if not shared and order.data is None:
         raise NotSharedError(f"{order.root} is not seen from {socket.gethostname()}")

@@ -29,7 +29,7 @@ def check_foreign(path: Path, folder: Path) -> None:
 
 def keep_found(found: Found, params: Params, folder: Path, root: Path, compute: Compute, *, attribution: bool) -> Path:
     """Write the scores with the test error and digest of the weights to `folder`, and where they were made beside."""
-    said = evaluate_file(params, found.weights, params.datasets[found.data], root)
+    said = evaluate_file(params, found.weights, params.datasets[found.data], root, compute.device.type)
     about = {
         "weights": found.weights.name,
         "sha256": sha256(found.weights),

@@ -12,6 +12,7 @@ by confidence: grids are drawn from all images given, and the subsets (`correct`
 network says of an image alone) are of the cells of these.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -186,7 +187,8 @@ def completeness(subject: Subject) -> Scores:
     with torch.autocast(some.device.type, enabled=False):
         for null, net in (("", subject.net), (".untrained", subject.blank)):
             error = figure4.completeness_error(of_classes(net, class_maps(net, some)), logits(net, some))
-            found[f"completeness_error{null}"] = score(error, None, len(some))
+            if math.isfinite(error):  # a training that diverged left no numbers
+                found[f"completeness_error{null}"] = score(error, None, len(some))
     return found
 
 

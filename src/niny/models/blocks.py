@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from niny.errors import NinyError
+
 
 class MLPConv(nn.Sequential):
     """A sliding perceptron: a k x k convolution, then 1x1 convolutions, a ReLU after each (equation 2).
@@ -56,6 +58,8 @@ class Dropout(nn.Module):
         super().__init__()
         self.rate, self.inverted = rate, inverted
         self.level = round((1.0 - rate) * 256)  # a byte below it lets its value through
+        if not 0 < self.level < 256:
+            raise NinyError(f"dropout {rate:g}: a rate from 1/256 to 255/256 (without dropout: leave the layer out)")
         self.shared: tuple[int, slice] | None = None  # where processes share a batch: its size, and what x is of it
 
     def forward(self, x: Tensor) -> Tensor:

@@ -144,7 +144,7 @@ def authors_network(study: Study) -> tuple[Section, ...]:
         "labels is missing: its authors published no network that learnt such.",
     )
     weights = f"`{record['weights']}`, SHA-256 {record['sha256'][:12]}"
-    made = f"1 run in `results/{FOLDER}`: {weights}, commit {made_at(study)}"
+    made = f"1 run in `results/{FOLDER}`: {weights}, {made_at(study)}"
     shown = table(study, "The questions to the authors' own network", foreign_table(study), "authors")
     return (Section("authors", "The authors' own network", words, (replace(shown, origin=made),), level=3),)
 

@@ -11,6 +11,7 @@ from niny.evaluation.statistics import Interval, wilson
 from niny.maps.foreign import RECORD
 from niny.report.questions import QUESTIONS, question_row
 from niny.report.study import REFERENCE, Study
+from niny.report.words import told_commit
 
 FOLDER = "authors"  # of results/
 
@@ -30,9 +31,9 @@ def sampling(record: dict[str, Any]) -> Interval:
 
 
 def made_at(study: Study) -> str:
-    """The commit at which it was scored, in short."""
+    """The commit at which it was scored."""
     environment = read_json(study.root / "results" / FOLDER / "environment.json")
-    return f"{environment['commit'][:10]}{' with changes' if environment['changed'] else ''}"
+    return told_commit(environment["commit"], environment["changed"])
 
 
 def foreign_table(study: Study) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pandas as pd
 from niny.errors import NinyError
 from niny.report.parts import Section, Table
 from niny.report.study import Study
+from niny.report.words import told_commit
 
 FILE = Path("results", "reliability.json")
 NOT_RUN = "not run"
@@ -77,14 +78,9 @@ def _row(tried: str, record: dict[str, Any] | None) -> dict[str, str]:
         "How many": f"{record['count']:,}",
         "Outcome": _outcome(record, "\n"),
         "Took": f"{record['seconds']:,.0f} s",
-        "When": f"{record['date']}\n{commit(record)}",
+        "When": f"{record['date']}\n{told_commit(record['commit'], record['changed'])}",
     }
 
 
 def _outcome(record: dict[str, Any], between: str) -> str:
     return f"{record['outcome']}{between}{record['found']}"
-
-
-def commit(record: dict[str, Any]) -> str:
-    changed = ", with changes" if record["changed"] else ""
-    return f"commit {record['commit'][:7]}{changed}" if record["commit"] else "no commit"

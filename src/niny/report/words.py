@@ -40,6 +40,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def told_commit(commit: str | None, changed: bool) -> str:
+    """A commit in short, and whether the code differed from it."""
+    return f"commit {commit[:10]}{' with changes' if changed else ''}" if commit else "no commit"
+
+
 def plural(n: int, word: str) -> str:
     return f"{n:,} {word}{'' if n == 1 else 's'}"
 

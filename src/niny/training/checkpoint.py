@@ -39,7 +39,7 @@ def load_checkpoint(folder: Path, identity: str, say: Callable[[str], None]) -> 
             state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
             return state
         say(f"{path} is damaged or of another training: it is not used")
-        path.unlink()
+        path.unlink(missing_ok=True)  # another process of the same training may have been first
     if paths:
         say(f"no checkpoint is left in {folder}: the training starts again")
     return None

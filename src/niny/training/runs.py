@@ -191,8 +191,6 @@ def train_attempt(
     # apart by identity, so that trying other code or another precision leaves these where they are
     folder = checkpoints(root, run, seeds.number) / short_digest(identity) / f"attempt-{seeds.attempt}"
     history = resume(folder, identity, net, optimiser, say)
-    if len(agreed(history)) != len(history):
-        raise NinyError(f"the processes do not see the same checkpoints: {root} must be a folder that all share")
     if history:
         say(f"{label(run, seeds.number)}  goes on after epoch {len(history)}")
     elif folder.parents[1].exists() and not folder.parent.exists():
@@ -265,8 +263,14 @@ def is_dead(run: Run, row: dict[str, Any]) -> bool:
 def resume(
     folder: Path, identity: str, net: Network, optimiser: torch.optim.Optimizer, say: Say
 ) -> list[dict[str, Any]]:
-    """Load a checkpoint of exactly this training into `net` and `optimiser`; the history so far, or none."""
+    """Load a checkpoint of exactly this training into `net` and `optimiser`; the history so far, or none.
+
+    Raises NinyError where the processes of one training see different ones.
+    """
     state = load_checkpoint(folder, identity, say)
+    epochs = 0 if state is None else len(state["history"])
+    if agreed(epochs) != epochs:
+        raise NinyError(f"the processes do not see the same checkpoints: {folder} must lie in a folder that all share")
     if state is None:
         return []
     net.load_state_dict(state["net"])
@@ -295,8 +299,14 @@ def progress_line(run: Run, seed: int, history: list[dict[str, Any]], images: in
     return (
         f"{label(run, seed)}  epoch {row['epoch']:{len(str(epochs))}}/{epochs}  loss {row['train_loss']:.3f}  "
         f"error: train {row['train_error_masked']:5.2f} %  {test}  "
-        f"{images / row['seconds']:,.0f} images/s  left {time.strftime('%H:%M:%S', time.gmtime(left))}"
+        f"{images / row['seconds']:,.0f} images/s  left {clock(left)}"
     )
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds; days are hours too."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest:02}"
 
 
 def write_record(

@@ -42,9 +42,9 @@ def _check_no_trial(run: Run, path: Path) -> None:
         )
 
 
-def evaluate_file(params: Params, path: Path, spec: DataSpec, root: Path) -> Evaluation:
+def evaluate_file(params: Params, path: Path, spec: DataSpec, root: Path, device: str = "auto") -> Evaluation:
     """Evaluate `path` on the test images of a data set, in float32, preprocessed as in training."""
-    compute = choose_compute(precision="float32")
+    compute = choose_compute(device, "float32")
     net = load_network(params, path).to(compute.device)
     dataset = load(spec.name, root / "data")
     images = compute.place(fitted(dataset, spec, root / "data").apply(dataset.test.images))
