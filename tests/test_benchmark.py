@@ -16,7 +16,7 @@ from niny.config import Params
 from niny.errors import NinyError
 from niny.models import nin_cifar
 from niny.training import Compute, choose_compute
-from niny.training.folder import RECIPE
+from niny.training.imagenet import RECIPE
 from niny.training.record import PACKAGE
 
 LITTLE = Amount(plain=64, engine=256, rounds=2, batches=(32, 64), zca=200, grids=3)

@@ -12,7 +12,7 @@ from torch import Tensor
 from niny.config import DataSpec
 from niny.data.preprocess import Preprocessor
 from niny.data.sets import LABELS
-from niny.maps.samples import Scores
+from niny.maps.intervals import Scores
 from niny.maps.scores import score_network
 from niny.models import nin_cifar
 from niny.models.loading import load_file

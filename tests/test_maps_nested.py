@@ -10,9 +10,9 @@ import torch
 
 from niny.errors import NinyError
 from niny.maps.charts import draw_cascade, draw_scores, score_table
+from niny.maps.intervals import RESAMPLES, Scores, bootstrap, rates, score
 from niny.maps.nested import bootstrap_interval, over_seeds, runs
 from niny.maps.records import load_seed, save_seed
-from niny.maps.samples import RESAMPLES, Scores, bootstrap, rates, score
 
 TRIALS, ITEMS = 200, 100
 

@@ -13,9 +13,9 @@ from niny.maps.faithfulness import blurred, deletion, insertion, ranks
 from niny.maps.forward import head_kind, untrained, why_one_size
 from niny.maps.grids import assemble
 from niny.maps.heads import connected_maps, values_of
+from niny.maps.intervals import Scores, bootstrap, bootstrap_median, only, rates, score, wilson
 from niny.maps.nested import over_seeds
 from niny.maps.records import is_null, load_scores, nulls_of, save_scores
-from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, rates, score, wilson
 from niny.maps.scores import OF_MAPS, score_network, skipped
 from niny.maps.translation import correlation, equivariance, error_rise, shift, shifted_maps
 from niny.models import Network, cnn, initialise, maxout, nin_cifar

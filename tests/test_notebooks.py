@@ -22,11 +22,12 @@ import pytest
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from nbformat import NotebookNode
+from notebook_style import check_style
 from PIL import Image
 
 from niny import notebooks
 from niny.errors import NinyError
-from niny.notebooks import ThisPython, check_style, clean, clean_file, execute, parse_parameters, read
+from niny.notebooks import ThisPython, clean, clean_file, execute, parse_parameters, read
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -7,8 +7,8 @@ import torch
 from test_questions import PARAMS, around, plant_network
 from test_questions import root as root
 
+from niny.maps.intervals import bootstrap_median, score
 from niny.maps.meaning import against_nulls
-from niny.maps.samples import bootstrap_median, score
 from niny.report.readings import agreement_table, readings_table
 from niny.report.study import load_study
 

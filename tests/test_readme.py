@@ -48,7 +48,7 @@ RUN_BY = {
     "git restore": "test_dvc.test_the_readme_s_experiment_runs",
     "niny campaign --scale paper --ray": "test_cluster.test_wrong_words_are_one_line",
     "torchrun --nproc-per-node": "test_processes.test_two_processes_leave_the_record_that_one_leaves",
-    "niny train imagenet-nin": "test_folder.test_it_goes_on_where_it_stopped",
+    "niny train imagenet-nin": "test_imagenet.test_it_goes_on_where_it_stopped",
     "niny bench --processes": "test_benchmark.test_a_team_s_rates_are_held_against_those_of_one",
     "niny estimate": "test_docs.test_the_page_says_what_was_measured_and_names_what_is_assumed",
     "niny bench --inference": "test_inference.test_how_long_answers_take_is_measured_for_each_runtime",

@@ -15,16 +15,16 @@ from planted import plant, plant_scores, project, study_params
 
 from niny.config import load_params
 from niny.evaluation.claims import load_claims
+from niny.maps.intervals import score
 from niny.maps.nested import over_seeds
 from niny.maps.records import save_scores
-from niny.maps.samples import score
 from niny.paper import TABLES, TEXT
 from niny.report import summary, write_figures, write_report, write_rescience, write_tables
 from niny.report.article import write_article
 from niny.report.cards import write_weights
-from niny.report.door import kept_studies
 from niny.report.figures import draw_errors, draw_figure_3, errors_picture
 from niny.report.parts import Table
+from niny.report.readmes import kept_studies
 from niny.report.scores import draw_scores
 from niny.report.study import load_study, measured
 from niny.report.tables import NOT_TESTED, all_tables, energy, paper_table, scores_table

@@ -15,9 +15,9 @@ from niny.evaluation.claims import judge, load_claims
 from niny.evaluation.results import load_results, run_table
 from niny.evaluation.rules import MapScore, Ordering, Rule, VariesMore
 from niny.files import write_json
+from niny.maps.intervals import score
 from niny.maps.nested import over_seeds
 from niny.maps.records import save_scores
-from niny.maps.samples import score
 
 PARAMS = study_params()
 RUN = PARAMS.run("full", "cifar10-nin")

@@ -9,8 +9,8 @@ from planted import plant, plant_scores, project, study_params
 
 from niny.config import SOURCES
 from niny.files import write_json
+from niny.maps.intervals import score
 from niny.maps.records import OF_ONE_SEED, save_seed
-from niny.maps.samples import score
 from niny.report.article import chance
 from niny.report.spread import RATIO, families, spread_findings, spread_table
 from niny.report.study import Study, load_study

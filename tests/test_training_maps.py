@@ -9,8 +9,8 @@ import torch
 
 from niny.config import Params, Run
 from niny.evaluation.results import read_history, read_scores
+from niny.maps.intervals import RESAMPLES
 from niny.maps.records import OF_ONE_SEED, load_seed
-from niny.maps.samples import RESAMPLES
 from niny.maps.suite import compare_subjects, load_pictures, load_subjects, score_subjects
 from niny.models import build, initialise
 from niny.training import choose_compute, train_experiment

@@ -307,7 +307,7 @@ def train_imagenet(options: argparse.Namespace) -> None:
     if options.images is None or options.scale is not None or options.parts != 1:
         raise NinyError("train imagenet-nin: name its folder of images with --images; it has no --scale, no --parts")
     from niny.training import choose_compute
-    from niny.training.folder import RECIPE, Streamed, train_folder
+    from niny.training.imagenet import RECIPE, Streamed, train_folder
     from niny.training.processes import joined, leads
     from niny.training.runs import say_progress
     from niny.training.seeds import Seeds
@@ -402,7 +402,7 @@ def run_bench(options: argparse.Namespace) -> None:
 def bench_processes(options: argparse.Namespace) -> None:
     from niny.benchmark.scaling import check_processes, keep, measure, table
     from niny.training import choose_compute
-    from niny.training.folder import RECIPE
+    from niny.training.imagenet import RECIPE
     from niny.training.runs import say_progress
 
     params = load_params()
@@ -420,7 +420,7 @@ def bench_team(options: argparse.Namespace) -> None:
     from niny.benchmark.scaling import team_rates
     from niny.files import write_json
     from niny.training import choose_compute
-    from niny.training.folder import RECIPE
+    from niny.training.imagenet import RECIPE
     from niny.training.processes import joined, leads
 
     params = load_params()

@@ -5,7 +5,6 @@ of a killed process stays for long: whoever does its work again takes up what it
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -142,8 +141,3 @@ def _laid_out(value: Any, inset: str = "") -> str:
         return line
     inside = f",\n{further}".join(parts)
     return f"{line[0]}\n{further}{inside}\n{inset}{line[-1]}"
-
-
-def sha1(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha1").hexdigest()

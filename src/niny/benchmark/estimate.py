@@ -24,7 +24,7 @@ from niny.config import Params, Recipe, Run
 from niny.errors import NinyError
 from niny.files import between, write_text
 from niny.models import Network, build, nin_imagenet, parameter_count
-from niny.training.folder import RECIPE
+from niny.training.imagenet import RECIPE
 from niny.training.update import loss_of
 
 PAGE = Path("docs", "scale.md")

@@ -27,7 +27,7 @@ from niny.errors import NinyError
 from niny.files import write_json
 from niny.models import Network
 from niny.training.device import Compute
-from niny.training.folder import Streamed, fresh_network
+from niny.training.imagenet import Streamed, fresh_network
 from niny.training.optimiser import make_optimiser, set_rate
 from niny.training.processes import agreed, part, size
 from niny.training.record import describe_commit, describe_machine

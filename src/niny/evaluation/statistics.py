@@ -94,32 +94,31 @@ def wilson(wrong: int, images: int, level: float = LEVEL) -> Interval:
     return 100 * float(low), 100 * float(high)
 
 
+def sampling_error(error: float, images: int) -> Interval:
+    """Wilson's interval of an error in per cent that was measured on `images` test images."""
+    return wilson(round(error * images / 100), images)
+
+
 @dataclass(frozen=True)
 class Paired:
     """A against B, seed by seed. `difference` summarises A - B, so negative means that A errs less.
 
-    `outperforms` is the share of seeds in which A errs less, ties counting half (Bouthillier et al. 2021), with a
-    bootstrap interval over seeds; `p` is the two-sided t test's. What n does not allow is None.
+    `outperforms` is the share of seeds in which A errs less, ties counting half (Bouthillier et al. 2021); `p` is the
+    two-sided t test's. What n does not allow is None.
     """
 
     difference: Summary
     p: float | None
     outperforms: float | None
-    outperforms_interval: Interval | None
 
 
-def paired(a: Mapping[int, float], b: Mapping[int, float], level: float = LEVEL, seed: int = 0) -> Paired:
-    """Compare the errors {seed: per cent} of two experiments on the seeds that both have.
-
-    The bootstrap draws from `seed`, so the same errors always give the same interval.
-    """
+def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Paired:
+    """Compare the errors {seed: per cent} of two experiments on the seeds that both have."""
     # Errors carry two decimals; without rounding, equal differences would differ by 1e-15 and pass for a spread.
     differences = [round(a[k] - b[k], 9) for k in sorted(a.keys() & b.keys())]
-    summary = summarise(differences, level)
-    if summary.n == 0:
-        return Paired(summary, None, None, None)
-    wins = np.array([1.0 if d < 0 else 0.5 if d == 0 else 0.0 for d in differences])
-    return Paired(summary, _t_test(differences, summary), float(wins.mean()), _bootstrap(wins, level, seed))
+    summary = summarise(differences)
+    wins = [1.0 if d < 0 else 0.5 if d == 0 else 0.0 for d in differences]
+    return Paired(summary, _t_test(differences, summary), fmean(wins) if wins else None)
 
 
 def _t_test(differences: Sequence[float], summary: Summary) -> float | None:
@@ -128,15 +127,6 @@ def _t_test(differences: Sequence[float], summary: Summary) -> float | None:
     if summary.sd == 0:  # the limit of the test; scipy gives nan and a warning
         return 1.0 if summary.mean == 0 else 0.0
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
-
-
-def _bootstrap(values: NDArray[np.float64], level: float, seed: int) -> Interval | None:
-    if len(values) < 2:
-        return None
-    # Percentile, because the bias-corrected kind is undefined when one side wins in every seed.
-    rng = np.random.default_rng(seed)
-    result = stats.bootstrap((values,), np.mean, confidence_level=level, method="percentile", rng=rng)
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
 @dataclass(frozen=True)

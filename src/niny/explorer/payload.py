@@ -31,8 +31,8 @@ from niny.maps import grids
 from niny.maps.attribution import METHODS
 from niny.maps.forward import class_maps, head_kind, why_no_maps
 from niny.maps.heads import of_classes
+from niny.maps.intervals import Scores
 from niny.maps.records import load_scores
-from niny.maps.samples import Scores
 from niny.maps.suite import WEIGHTS
 from niny.maps.views import VIEWS
 from niny.report.study import data_name, scale_label

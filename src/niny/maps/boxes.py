@@ -20,7 +20,7 @@ from niny.data.preprocess import Preprocessor
 from niny.data.sets import TinyImageNetVal
 from niny.maps.forward import class_maps, decide, untrained
 from niny.maps.grids import assemble
-from niny.maps.samples import Scores, bootstrap, padded
+from niny.maps.intervals import Scores, bootstrap, padded
 from niny.maps.scores import sampled, with_nulls
 from niny.models import Network
 

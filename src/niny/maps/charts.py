@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from niny.maps.intervals import Scores
 from niny.maps.meaning import against_nulls
 from niny.maps.nested import runs
 from niny.maps.records import is_null, nulls_of
-from niny.maps.samples import Scores
 from niny.maps.views import VIEWS
 from niny.style import BLUE, GREEN, MUTED, ORANGE, PINK, YELLOW, entitle, styled
 

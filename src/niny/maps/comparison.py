@@ -18,7 +18,7 @@ from niny.maps.attribution import INNER, METHODS, attribute, dipart
 from niny.maps.forward import class_maps, decide, head_kind
 from niny.maps.grids import assemble, sample_grids
 from niny.maps.heads import own_orders, values_of
-from niny.maps.samples import Scores, bootstrap, score
+from niny.maps.intervals import Scores, bootstrap, score
 from niny.maps.sanity import cascade, infidelity, max_sensitivity
 from niny.maps.scores import Subject
 from niny.models import Network

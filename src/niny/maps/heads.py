@@ -59,6 +59,6 @@ def connected_maps(head: FullyConnected, side: int, maps: Tensor) -> Tensor:
     weight = head.fc.weight.view(head.fc.out_features, maps.shape[1], height, width).repeat(1, 1, side, side)
     kept = 1.0
     if isinstance(head.dropout, Dropout) and not head.dropout.inverted:
-        kept = 1 - head.dropout.rate  # the authors' dropout scales when it tests
+        kept = head.dropout.level / 256  # the authors' dropout scales when it tests
     shares = torch.einsum("nkhw,ckhw->nchw", maps, weight)
     return kept * height * width * shares + head.fc.bias[:, None, None]

@@ -11,9 +11,9 @@ from niny.config import Params, pick
 from niny.errors import NinyError
 from niny.evaluation.results import read_runs_of
 from niny.maps.forward import head_kind
+from niny.maps.intervals import Scores
 from niny.maps.nested import RULE, runs
 from niny.maps.records import NULLS, is_null, nulls_of, takes_permuted_null, why_no_null
-from niny.maps.samples import Scores
 from niny.maps.suite import (
     compare_subjects,
     left_out,

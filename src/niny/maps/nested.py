@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from niny.maps.samples import RESAMPLES, Scores
+from niny.maps.intervals import RESAMPLES, Scores
 
 RULE = (
     "Intervals are 95 %: of one run a bootstrap over images or grids (of claim1_rate Wilson's); of several, on each "

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from niny.errors import NinyError
 from niny.files import replacing, write_json
-from niny.maps.samples import Scores
+from niny.maps.intervals import Scores
 
 OF_ONE_SEED = "maps.json"  # in a run folder: scored when training ended, for seeds whose weights are not kept
 STEPS, NOTHING = 31, -128  # rounding by a tenth of a standard deviation or so: less than a thousand resamples tell

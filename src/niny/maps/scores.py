@@ -25,7 +25,7 @@ from niny.maps.concentration import entropy, gini
 from niny.maps.faithfulness import deletion, insertion
 from niny.maps.forward import class_maps, decide, logits, untrained, why_no_maps
 from niny.maps.heads import of_classes, orders_of, own_orders, values_of
-from niny.maps.samples import Scores, bootstrap, bootstrap_median, only, padded, rates, score
+from niny.maps.intervals import Scores, bootstrap, bootstrap_median, only, padded, rates, score
 from niny.maps.translation import equivariance, error_rise, shifted_maps
 from niny.models import Network
 from niny.training.device import Compute, choose_compute

@@ -15,9 +15,9 @@ from niny.errors import NinyError
 from niny.maps.boxes import SHARED, box_scores
 from niny.maps.comparison import METRICS, compare_network, few_of
 from niny.maps.forward import why_no_maps
+from niny.maps.intervals import Scores
 from niny.maps.nested import over_seeds
 from niny.maps.records import OF_ONE_SEED, load_scores, load_seed
-from niny.maps.samples import Scores
 from niny.maps.scores import score_network, skipped
 from niny.models import Network
 from niny.models.weights import load_weights

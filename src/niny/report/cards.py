@@ -13,7 +13,7 @@ from niny.data.sets import LABELS, ORIGINS
 from niny.errors import NinyError
 from niny.evaluation.results import RunRecord, read_runs, read_scores
 from niny.evaluation.rules import Score
-from niny.evaluation.statistics import wilson
+from niny.evaluation.statistics import sampling_error
 from niny.files import write_json, write_text
 from niny.models.registry import INDEX, LICENCE, goes_by_name, sha256
 from niny.report.markdown import plain
@@ -69,7 +69,7 @@ def entry(run: Run, record: RunRecord, root: Path) -> dict[str, Any]:
         "num_params": record.metrics["parameters"],
         "epochs": record.metrics["epochs"],
         "test_error": error,
-        "test_error_interval": list(wilson(round(error * images / 100), images)),
+        "test_error_interval": list(sampling_error(error, images)),
         "test_images": images,
         "training_seconds": record.metrics["training_seconds"],
         "file": file.as_posix(),

@@ -7,7 +7,7 @@ import pandas as pd
 
 from niny.evaluation.results import read_json, read_scores
 from niny.evaluation.rules import ExperimentResult
-from niny.evaluation.statistics import Interval, wilson
+from niny.evaluation.statistics import Interval, sampling_error
 from niny.maps.foreign import RECORD
 from niny.report.questions import QUESTIONS, question_row
 from niny.report.study import REFERENCE, Study
@@ -27,7 +27,7 @@ def foreign_record(study: Study) -> dict[str, Any] | None:
 
 def sampling(record: dict[str, Any]) -> Interval:
     images = int(record["test_images"])
-    return wilson(round(record["test_error"] * images / 100), images)
+    return sampling_error(record["test_error"], images)
 
 
 def made_at(study: Study) -> str:

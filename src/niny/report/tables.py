@@ -13,7 +13,7 @@ import pandas as pd
 
 from niny.config import Params
 from niny.evaluation.rules import PredictionInterval
-from niny.evaluation.statistics import paired, wilson
+from niny.evaluation.statistics import paired, sampling_error
 from niny.files import write_json, write_text
 from niny.maps.boxes import SHARED
 from niny.maps.records import is_null, takes_permuted_null
@@ -175,7 +175,7 @@ def _error_row(study: Study, experiment: str) -> dict[str, Any]:
 def with_wilson(runs: pd.DataFrame) -> pd.DataFrame:
     """The run table with the sampling error of the test set for each run: Wilson's 95 % interval, in per cent."""
     bounds = [
-        wilson(round(error * images / 100), int(images))
+        sampling_error(error, int(images))
         for error, images in zip(runs["test_error"], runs["test_images"], strict=True)
     ]
     return runs.assign(wilson_low=[low for low, _ in bounds], wilson_high=[high for _, high in bounds])

@@ -10,7 +10,7 @@ import pandas as pd
 
 from niny.config import Params
 from niny.evaluation.results import run_table
-from niny.evaluation.statistics import wilson
+from niny.evaluation.statistics import sampling_error
 from niny.paper import OPEN_CHOICES, OpenChoice
 from niny.report.study import Study
 from niny.report.words import NONE, between
@@ -49,6 +49,6 @@ def _row(study: Study, choice: OpenChoice, name: str, run: Mapping[Any, Any]) ->
     about = (choice.item, name, study.params.experiments[name].title, taken)
     if state != "finished":
         return dict(zip(COLUMNS, (*about, state, state, NONE, NONE), strict=True))
-    interval = between(wilson(round(run["test_error"] * run["test_images"] / 100), run["test_images"]))
+    interval = between(sampling_error(run["test_error"], run["test_images"]))
     found = f"{run['test_error']:.2f}", interval, f"{run['test_images']:,}", str(run["epochs"])
     return dict(zip(COLUMNS, (*about, *found), strict=True))

@@ -23,8 +23,8 @@ from niny.files import replacing
 from niny.maps import figure4, grids
 from niny.maps.concentration import entropy, gini
 from niny.maps.forward import class_maps, head_kind, why_no_maps
+from niny.maps.intervals import Scores, bootstrap, rates
 from niny.maps.records import save_seed
-from niny.maps.samples import Scores, bootstrap, rates
 from niny.maps.views import VIEWS
 from niny.models import Network
 from niny.training.device import Compute

@@ -18,7 +18,7 @@ from niny.config import Params, Recipe
 from niny.models import nin_imagenet
 from niny.models.weights import load_weights
 from niny.training import processes
-from niny.training.folder import RECIPE, Streamed, batch_numbers, fresh_network, judged_numbers, train_folder
+from niny.training.imagenet import RECIPE, Streamed, batch_numbers, fresh_network, judged_numbers, train_folder
 from niny.training.optimiser import learning_rate, parameter_groups
 from niny.training.seeds import Seeds
 

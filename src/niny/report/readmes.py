@@ -18,6 +18,7 @@ from niny.report.markdown import code, plain
 from niny.report.spread import spread_findings
 from niny.report.study import REFERENCE, Study, count, load_study, ours, scale_label
 from niny.report.tables import next_run, verdict
+from niny.report.trust import read_records
 from niny.report.words import NONE
 
 HEADER = ("experiment", "paper %", "ours %", "n", "95 % of one more run", "verdict")
@@ -217,8 +218,7 @@ def commands_text(root: Path) -> str:
 
 def torture_seconds(root: Path) -> dict[str, float]:
     """How long all of its tests took when each was last run."""
-    path = root / "results" / "reliability.json"
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    kept = read_records(root).values()
     return {"make torture": sum(test["seconds"] for test in kept)} if kept else {}
 
 

@@ -12,7 +12,7 @@ from niny.config import load_params
 from niny.errors import NinyError
 from niny.evaluation.claims import load_claims
 from niny.report import write_rescience
-from niny.report.door import door_text, kept_studies, marks, readme_text, start_text, write_readmes
+from niny.report.readmes import door_text, kept_studies, marks, readme_text, start_text, write_readmes
 
 PARAMS = study_params()
 PARTS = ("results", "details", "commands", "notebooks", "scales", "data")
