@@ -11,9 +11,10 @@ from conftest import ROOT
 from PIL import Image
 from planted import plant
 
+import niny
 from niny.cli import main
 from niny.config import Params, load_params
-from niny.maps.photograph import read_square, shrink
+from niny.maps.photograph import read_square
 from niny.maps.pictures import choose_surest
 from niny.models import build, initialise
 from niny.models.weights import save_weights
@@ -68,13 +69,6 @@ def test_sixteen_bits_keep_their_range_and_what_is_transparent_is_white(tmp_path
     assert (read_square(tmp_path / "nothing.png") == 255).all()
 
 
-def test_shrinking_takes_means_and_knows_grey() -> None:
-    square = np.zeros((8, 8, 3), np.uint8)
-    square[:2, :2] = 100
-    assert shrink(square, 4, 3)[:, 0, 0].tolist() == [100] * 3
-    assert shrink(square, 2, 1).tolist() == [[[25, 0], [0, 0]]]
-
-
 def test_the_surest_recognised_image_of_each_class_is_chosen_and_a_class_without_one_is_missing() -> None:
     logits = torch.tensor([[3.0, 0, 0], [5, 0, 0], [0, 1, 0], [9, 0, 1]])
     assert choose_surest(torch.tensor([0, 0, 1, 2]), logits).tolist() == [1, 2]
@@ -85,7 +79,10 @@ def test_show_draws_any_image_by_a_weights_file(
 ) -> None:
     photo().save("photo.jpg")
     assert main(["maps", "show", "photo.jpg", "--weights", str(weights)]) == 0
-    assert "photo-maps.png" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    likeliest = niny.load(str(weights)).predict("photo.jpg", top=1)[0]["label"]
+    assert said.startswith(f"photo.jpg: {likeliest} (")
+    assert "photo-maps.png" in said
     with Image.open("photo-maps.png") as drawn:
         assert drawn.size[0] > 1000
 
@@ -97,7 +94,7 @@ def test_show_draws_any_image_by_a_weights_file(
         ("show text.png", "no image that can be read"),
         ("show cut.jpg", "damaged or cut short"),
         ("show photo.jpg --out photo.jpg.gif", "written as .png"),
-        ("show photo.png --out photo.png", "is the image itself"),
+        ("show photo.png --out photo.png", "is one of the images"),
         ("show photo.png --out nowhere/x.png", "nowhere is no folder"),
         ("show photo.png --weights nothing.safetensors", "nothing.safetensors"),
         ("show photo.png", "no weights of cifar10-nin are recorded"),
