@@ -32,7 +32,7 @@ from niny.training.checkpoint import load_checkpoint, save_checkpoint
 from niny.training.device import Compute, choose_compute, exact
 from niny.training.energy import Meter, open_meter
 from niny.training.lock import claim
-from niny.training.loop import Clock, TrainingData, evaluate, evaluate_together, live_share, train_epoch
+from niny.training.loop import Clock, Evaluation, TrainingData, evaluate, evaluate_together, live_share, train_epoch
 from niny.training.optimiser import make_optimiser
 from niny.training.permuted import with_labels_of
 from niny.training.processes import agreed, leads
@@ -321,33 +321,7 @@ def write_record(
     """Measure the final errors in float32 and write the record, metrics.json last."""
     images, labels = data.test_images.float(), data.test_labels
     final = evaluate(trained.net, images, labels, exact(compute))
-    probe = slice(run.scale.probe_images)
-    train = evaluate(trained.net, data.train_images[probe].float(), data.train_labels[probe], exact(compute))
-    chance = 100 * (1 - 1 / run.data.classes)
-    seconds = sum(row["seconds"] for row in trained.history)
-    metrics = {
-        "experiment": run.experiment.name,
-        "scale": run.scale.name,
-        "seed": seed,
-        "test_error": final.error,
-        "train_error": train.error,
-        "train_error_images": len(train.predicted),
-        "test_images": len(labels),
-        "train_images": len(data.train_labels),
-        "epochs": len(trained.history),
-        "collapsed": trained.dead or (final.error > chance - 1 and run.experiment.labels == "true"),
-        "collapsed_attempts": collapsed,
-        "parameters": parameter_count(trained.net),
-        "forward_flops_per_image": forward_flops(trained.net, images[:1]),
-        "training_seconds": seconds,
-        "images_per_second": len(data.train_labels) * len(trained.history) / seconds,
-        **energy_of(trained.history),
-        "run_digest": run.digest,
-        "code": record.code_digest(),
-    }
-    starter = f"torchrun --nproc-per-node {compute.processes} -m " if compute.processes > 1 else ""
-    parts = f" --parts {compute.parts}" if compute.parts > 1 else ""
-    command = f"{starter}niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}{parts}"
+    metrics = metrics_of(run, seed, trained, final, data, compute) | {"collapsed_attempts": collapsed}
     seeds: dict[str, Any] = {"root": run.root_seed, "number": seed, "attempt": min(len(collapsed), ATTEMPTS - 1)}
     if run.experiment.varies != SOURCES:
         seeds["varies"] = run.experiment.varies  # what else there is has the seeds of run 0
@@ -359,8 +333,45 @@ def write_record(
             keep_scores(folder / OF_ONE_SEED, trained.net, data, run, root, compute)
         record.write_history(folder / "history.csv", trained.history)
         record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
+        command = command_of(run, seed, compute)
         record.write_environment(folder / "environment.json", compute, command, seeds, {"network": trained.form})
         write_json(folder / "metrics.json", metrics)
+
+
+def metrics_of(
+    run: Run, seed: int, trained: Trained, final: Evaluation, data: TrainingData, compute: Compute
+) -> dict[str, Any]:
+    """What metrics.json says of a training that ended with `final` on the test images."""
+    probe = slice(run.scale.probe_images)
+    train = evaluate(trained.net, data.train_images[probe].float(), data.train_labels[probe], exact(compute))
+    chance = 100 * (1 - 1 / run.data.classes)
+    seconds, epochs = sum(row["seconds"] for row in trained.history), len(trained.history)
+    return {
+        "experiment": run.experiment.name,
+        "scale": run.scale.name,
+        "seed": seed,
+        "test_error": final.error,
+        "train_error": train.error,
+        "train_error_images": len(train.predicted),
+        "test_images": len(final.predicted),
+        "train_images": len(data.train_labels),
+        "epochs": epochs,
+        "collapsed": trained.dead or (final.error > chance - 1 and run.experiment.labels == "true"),
+        "parameters": parameter_count(trained.net),
+        "forward_flops_per_image": forward_flops(trained.net, data.test_images[:1].float()),
+        "training_seconds": seconds,
+        "images_per_second": len(data.train_labels) * epochs / seconds,
+        **energy_of(trained.history),
+        "run_digest": run.digest,
+        "code": record.code_digest(),
+    }
+
+
+def command_of(run: Run, seed: int, compute: Compute) -> str:
+    """The command that trains one run as it was trained."""
+    starter = f"torchrun --nproc-per-node {compute.processes} -m " if compute.processes > 1 else ""
+    parts = f" --parts {compute.parts}" if compute.parts > 1 else ""
+    return f"{starter}niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}{parts}"
 
 
 def energy_of(history: list[dict[str, Any]]) -> dict[str, Any]:
