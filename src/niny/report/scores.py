@@ -41,7 +41,7 @@ def scores_picture(study: Study) -> Picture:
 
 def connected_told(study: Study) -> str:
     heads = any(has_connected_maps(study, name) for name in scored_networks(study))
-    told = " Where the head is fully connected the maps are what it makes of each cell, and told less their mean alone."
+    told = " Where the head is fully connected, maps are what it makes of each cell, less the mean of all classes'."
     return told if heads else ""
 
 
