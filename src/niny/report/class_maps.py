@@ -103,8 +103,8 @@ def readings(study: Study) -> list[Table]:
     note = (
         "Of each class's map: as it is (raw), less the mean of all classes' (centred), less the best other class "
         "(margin), as a probability among the classes (softmax). Under softmax cross-entropy what all maps share is "
-        "left open, and only raw depends on it. Under MaxBoxAccV2 a map of one value (uniform) gives the box around the "
-        "whole image: see how far that comes before reading the others."
+        "left open, and only raw depends on it. Under MaxBoxAccV2 a map of one value (uniform) gives the box around "
+        "the whole image: see how far that comes before reading the others."
     )
     title = f"Every kind of score of the maps of {REFERENCE}, in four readings"
     return [table(study, title, frame, "map-readings", [REFERENCE], note)] if len(frame) else []
@@ -157,9 +157,9 @@ def heads(study: Study) -> list[Table]:
     note = (
         f"Below each score, in small: whether it lies above or below that of `{REFERENCE}`, by the rule above. All are "
         "of maps less their mean over the classes, because raw maps of two networks may differ in what all their maps "
-        "share. A fully connected head, and a locally connected layer, read what comes before them in tiles of the training "
-        "size where a canvas is larger, each as if it stood alone. With one run (n) on either side two networks are "
-        "compared, not two ways of training: runs of one experiment lie apart too."
+        "share. A fully connected head, and a locally connected layer, read what comes before them in tiles of the "
+        "training size where a canvas is larger, each as if it stood alone. With one run (n) on either side two "
+        "networks are compared, not two ways of training: runs of one experiment lie apart too."
     )
     title = "Other heads and ways of training"
     return [table(study, title, frame, "map-heads", [*frame["Network"]], note)]
