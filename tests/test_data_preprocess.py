@@ -1,10 +1,14 @@
 import errno
+import json
 import os
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 from numpy.typing import NDArray
 
 from niny.config import DataSpec
@@ -215,3 +219,16 @@ def test_real_cifar10_has_the_published_spread_after_zca(cifar10: tuple[Dataset,
     assert [train.std().item(), test.std().item()] == pytest.approx([0.5207, 0.5272], abs=5e-5)
     assert train.std((0, 2, 3)).tolist() == pytest.approx([0.534, 0.501, 0.526], abs=5e-4)
     assert [x.flatten(1).norm(dim=1).mean().item() for x in (train, test)] == pytest.approx([27.90, 28.19], abs=5e-3)
+
+
+@pytest.mark.parametrize("kind", get_args(get_type_hints(DataSpec)["preprocessing"]))
+def test_the_notebook_about_data_asserts_what_every_preprocessing_gives(images: NDArray[np.uint8], kind: str) -> None:
+    cells = json.loads((ROOT / "notebooks" / "01-data.ipynb").read_text())["cells"]
+    labels = np.arange(300) % 2
+    spec = DataSpec("small", 2, 3, 8, kind)  # type: ignore[arg-type]  # a value that the parameter names
+    data = Dataset("small", Split(images[:300], labels), Split(images[300:], labels), ("a", "b"))
+    train, test = (Preprocessor.fit(images[:300], spec).apply(part) for part in (images[:300], images[300:]))
+    found = {"train_std": train.std().item()}
+    check = pd.DataFrame({"found": found, "expected": dict.fromkeys(found, np.nan)})
+    names = {"np": np, "torch": torch, "data": data, "spec": spec, "found": found, "check": check}
+    exec("".join(cells[-1]["source"]), names | {"train": train, "test": test})
