@@ -1,5 +1,5 @@
 # make study: the whole study at demo scale, from nothing to a report.   make test: every check, from nothing.
-# make torture: the tests that try to break the study in their long forms (hours); results/reliability.json keeps what they found.
+# make torture: the tests that try to break the study in their long forms (an hour); results/reliability.json keeps what they found.
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from niny import cli
 from niny.benchmark import Amount, keep, kept, measure, scaling, table
 from niny.benchmark.bench import AMOUNTS
 from niny.benchmark.loops import training_flops
@@ -63,7 +64,12 @@ def test_the_command_prints_one_object(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(AMOUNTS, "cpu", LITTLE)
-    assert main(["bench", "--scale", "smoke", "--device", "cpu", "--json"]) == 0
+    words = ["bench", "--scale", "smoke", "--device", "cpu"]
+    assert main(words) == 0
+    assert "not kept: a machine's rates are those of cifar10-nin at scale paper" in capsys.readouterr().out
+    assert kept(project) == []
+    monkeypatch.setattr(cli, "STANDARD", ("cifar10-nin", "smoke"))
+    assert main([*words, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert {"plain_images_per_s", "images_per_s", "ratio", "ceiling_share"} <= set(shown)
     assert [r["ratio"] for r in kept(project)] == [shown["ratio"]]

@@ -1,6 +1,7 @@
 """Campaigns: what is missing is run, in order, within the budget, and stopping loses nothing."""
 
 import re
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +72,32 @@ def test_an_experiment_without_data_is_left_out_and_the_others_run(params: Param
     assert campaign([*tune, *smoke], project, EXACT, say=said.append) == tune
     assert "mnist-nin-mean255 is left out" in said[0]
     assert "niny data fetch mnist" in said[0]
+
+
+def test_a_campaign_that_lacks_images_does_not_end_well(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["campaign", "--scale", "tune", "--only", "mnist-nin-mean255"]) == 1
+    said = capsys.readouterr()
+    assert "0 of 1 runs are recorded; 1 are left, and these never yet: mnist-nin-mean255" in said.out
+    assert said.err.endswith("niny: left out for want of images: mnist; niny data fetch mnist brings them\n")
+
+
+def test_embedded_images_need_no_fetching(project: Path, params: Params) -> None:
+    shutil.rmtree(project / "data")
+    assert campaign(tasks_of(params, "smoke", FAST[:1], 1), project, EXACT, say=silent) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["campaign", "--seeds", "100000000"], "--seeds 100000000: from 1 to 1000 runs of each experiment"),
+        (["train", FAST[0], "--seeds", "1000"], "seed 1000: runs are numbered from 0 to 999"),
+    ],
+)
+def test_numbers_of_seeds_that_no_study_has_are_refused(
+    project: Path, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
+) -> None:
+    assert main([*words, "--scale", "smoke"]) == 1
+    assert capsys.readouterr().err == f"niny: {complaint}\n"
 
 
 def test_a_holdout_never_sees_the_test_split(params: Params, project: Path) -> None:

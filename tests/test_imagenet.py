@@ -145,7 +145,9 @@ def nothing(_: Path) -> None:
         (nothing, ["--steps", "0"], "--steps 0: at least one update"),
         (nothing, ["--out", "net.json"], "--out net.json: weights are written as .safetensors"),
         (nothing, ["--images", "nowhere"], "nowhere/train is no folder of class folders"),
-        (nothing, ["--scale", "paper"], "it has no --scale"),
+        (nothing, ["--scale", "paper"], "--scale is for the experiments of params.yaml alone"),
+        (nothing, ["--seeds", "3"], "--seeds is for the experiments of params.yaml alone"),
+        (nothing, ["--fresh"], "--fresh is for the experiments of params.yaml alone"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(
@@ -163,6 +165,16 @@ def test_what_cannot_be_used_is_one_line(
     assert complaint in said
     assert said.count("\n") == 1
     assert not (project / "imagenet-nin.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["--steps", "3"], ["--pixels", "64"], ["--workers", "0"], ["--out", "x.safetensors"]]
+)
+def test_an_experiment_refuses_what_is_for_imagenet(
+    project: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(["train", "cifar10-nin", "--scale", "smoke", *words]) == 1
+    assert capsys.readouterr().err == f"niny: train cifar10-nin: {words[0]} is for imagenet-nin alone\n"
 
 
 def test_an_experiment_wants_a_scale(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from planted import plant
 from test_loading import caffe_file, drawn
 
 import niny
-from niny import inference, models
+from niny import cli, inference, models
 from niny.cli import main
 from niny.config import Params
 from niny.data.sets import LABELS
@@ -503,6 +503,7 @@ def test_how_long_answers_take_is_measured_for_each_runtime(
     monkeypatch.setattr(latency, "missing_for_onnx", lambda: ["onnx"])
     monkeypatch.setattr(latency, "BATCHES", (1, 3))
     monkeypatch.setattr(latency, "SECONDS", 0.0)
+    monkeypatch.setattr(cli, "STANDARD", ("cifar10-nin", "smoke"))
     assert main(["bench", "--inference", "--scale", "smoke", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert set(result["figures"]) == {"predict", "torch"}
@@ -523,3 +524,12 @@ def test_the_weights_that_the_repository_keeps_can_be_used(monkeypatch: pytest.M
         assert (KEPT / f"{model.dataset}.npz").is_file() or weights.meta["dataset"] == "svhn", "run: niny data pack"
         assert (weights.path.parents[3] / "weights" / f"{name}.md").is_file()
         assert model.predict(torch.zeros(3, 40, 40), top=1)[0]["label"] in model.labels
+
+
+def test_a_damaged_weights_file_gets_no_digest(kept: Path, params: Params) -> None:
+    (index,) = kept.glob("results/short/weights/*.json")
+    before = index.read_bytes()
+    next(kept.glob("results/short/runs/*/seed-0/weights.safetensors")).write_bytes(bytes(5000))
+    with pytest.raises(NinyError, match="not a readable safetensors file"):
+        write_weights(params, "short", kept)
+    assert index.read_bytes() == before

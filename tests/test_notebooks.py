@@ -434,6 +434,33 @@ def test_each_breach_of_style_is_found(tmp_path: Path, spoil: Callable[[list[Any
     assert any(complaint in problem for problem in check_style(save(tmp_path / "a.ipynb", *cells)))
 
 
+@pytest.mark.parametrize(
+    "cell",
+    [
+        {"cell_type": "foo", "source": "x", "metadata": {}},
+        {"cell_type": "code", "source": "x", "metadata": {"tags": 5}},
+        {"cell_type": "code", "metadata": {}},
+    ],
+)
+def test_a_notebook_whose_cells_are_none_is_refused(tmp_path: Path, cell: dict[str, Any]) -> None:
+    path = tmp_path / "odd.ipynb"
+    path.write_text(json.dumps({"cells": [cell], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}))
+    before = path.read_bytes()
+    with pytest.raises(NinyError, match=r"odd\.ipynb is not a Jupyter notebook of format 4"):
+        clean_file(path, path)
+    assert path.read_bytes() == before
+
+
+def test_an_executed_copy_takes_no_notebook_s_and_no_folder_s_place(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.ipynb", *good())
+    before = path.read_bytes()
+    with pytest.raises(NinyError, match="is the notebook itself"):
+        execute(path, tmp_path / "." / "a.ipynb", {})
+    with pytest.raises(NinyError, match="is a folder: name another file"):
+        execute(path, tmp_path, {})
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_every_notebook_of_the_project_is_canonical_and_in_style(path: Path, tmp_path: Path) -> None:
     clean_file(path, tmp_path / path.name)

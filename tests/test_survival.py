@@ -233,6 +233,17 @@ def test_train_leaves_a_run_to_the_process_that_has_it(
     assert main(list(TRAIN)) == 0
 
 
+def test_a_folder_of_records_that_cannot_be_written_to_is_named_before_training(
+    run: Run, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = project / "results" / "smoke"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != folder)  # root may write anywhere
+    assert main(list(TRAIN)) == 1
+    said = capsys.readouterr().err
+    assert said == f"niny: {folder} cannot be written to: make it writable, for the record comes there\n"
+
+
 def test_a_run_that_another_process_has_just_finished_is_not_trained_again(
     run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

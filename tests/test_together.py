@@ -12,6 +12,7 @@ from processes import FAST, Work, niny, notebook, prepare, report, said, start, 
 from reliability import Tally
 from test_killed import files, folder, forget_report, strays, wait_in_notebook
 
+from niny.errors import NinyError
 from niny.files import replacing, write_text
 
 __all__ = ["folder"]  # a fixture
@@ -130,6 +131,24 @@ def test_a_writer_that_fails_leaves_the_file_and_names_it(tmp_path: Path) -> Non
     assert raised.value.filename == str(path)
     assert path.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["it"]
+
+
+def test_a_folder_in_the_place_of_a_file_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(NinyError, match="is a folder: name a file in it"):
+        write_text(tmp_path, "text")
+    assert list(tmp_path.parent.glob(".*.part")) == []
+
+
+def test_a_place_that_cannot_be_written_to_is_named_as_it_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError) as caught:
+        write_text(tmp_path / "x.txt", "text")
+    assert caught.value.filename == str(tmp_path / "x.txt")
 
 
 def fill_disk_writing(path: Path) -> None:

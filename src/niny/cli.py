@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from niny.training import Compute
     from niny.training.campaign import Task
 
+STANDARD = ("cifar10-nin", "paper")  # the network by whose rates machines are compared
 INTERRUPTED = 130  # what a shell gives for a program stopped by Ctrl-C
 
 
@@ -136,15 +137,13 @@ def add_train(commands: "argparse._SubParsersAction[Parser]") -> None:
     train.add_argument("--scale", help="of the experiment; imagenet-nin has none")
     train.add_argument("--seeds", type=int, nargs="+", metavar="K", help="these runs only (all of the scale)")
     train.add_argument("--fresh", action="store_true", help="train finished runs again")
-    train.add_argument("--parts", type=int, default=1, metavar="N", help="take each batch in N parts, for less memory")
+    train.add_argument("--parts", type=int, metavar="N", help="take each batch in N parts, for less memory")
     images = train.add_argument_group("imagenet-nin", "the authors' ImageNet network, from a folder of class folders")
     images.add_argument("--images", type=Path, metavar="FOLDER", help="with train/<class>/* and val/<class>/*")
-    images.add_argument("--pixels", type=int, default=224, metavar="N", help="a side, that the network reads (224)")
-    images.add_argument("--workers", type=int, default=2, metavar="N", help="processes that decode, for each GPU (2)")
+    images.add_argument("--pixels", type=int, metavar="N", help="a side, that the network reads (224)")
+    images.add_argument("--workers", type=int, metavar="N", help="processes that decode, for each GPU (2)")
     images.add_argument("--steps", type=int, metavar="N", help="end after so many updates")
-    images.add_argument(
-        "--out", type=Path, default=Path("imagenet-nin.safetensors"), metavar="FILE", help="(%(default)s)"
-    )
+    images.add_argument("--out", type=Path, metavar="FILE", help="(imagenet-nin.safetensors)")
     add_compute(train)
     train.set_defaults(command=train_runs)
 
@@ -201,8 +200,8 @@ def add_maps(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def add_bench(commands: "argparse._SubParsersAction[Parser]") -> None:
     bench = commands.add_parser("bench", help="images/s of the engine, of a plain loop, and what the machine allows")
-    bench.add_argument("--experiment", default="cifar10-nin", metavar="EXPERIMENT")
-    bench.add_argument("--scale", default="paper", help="whose network and recipe are measured (paper)")
+    bench.add_argument("--experiment", default=STANDARD[0], metavar="EXPERIMENT")
+    bench.add_argument("--scale", default=STANDARD[1], help="whose network and recipe are measured (paper)")
     bench.add_argument("--json", action="store_true", help="print an object in place of a table")
     bench.add_argument("--inference", action="store_true", help="of predict and class maps on the CPU, by runtime")
     bench.add_argument("--processes", type=int, nargs="+", metavar="N", help="of so many that share a batch: 1 2")
@@ -295,28 +294,39 @@ def train_runs(options: argparse.Namespace) -> None:
     if options.experiment == "imagenet-nin":
         train_imagenet(options)
         return
-    if options.scale is None or options.images is not None:
-        raise NinyError(f"train {options.experiment}: name its scale with --scale; --images is for imagenet-nin alone")
+    if options.scale is None:
+        raise NinyError(f"train {options.experiment}: name its scale with --scale")
+    refuse(options, ("images", "pixels", "workers", "steps", "out"), f"train {options.experiment}", "imagenet-nin")
     run = load_params().run(options.scale, options.experiment)
     with joined(options.device):
-        compute = choose_compute(options.device, options.precision, options.eager, options.parts)
+        compute = choose_compute(options.device, options.precision, options.eager, options.parts or 1)
         train_experiment(run, project_root(), seeds=options.seeds, fresh=options.fresh, compute=compute)
 
 
+def refuse(options: argparse.Namespace, names: Sequence[str], command: str, others: str) -> None:
+    """Options that would be passed over in silence. Raises NinyError naming the first that was given."""
+    for name in names:
+        if (value := getattr(options, name)) is not None and value is not False:
+            raise NinyError(f"{command}: --{name} is for {others} alone")
+
+
 def train_imagenet(options: argparse.Namespace) -> None:
-    if options.images is None or options.scale is not None or options.parts != 1:
-        raise NinyError("train imagenet-nin: name its folder of images with --images; it has no --scale, no --parts")
+    refuse(options, ("scale", "seeds", "fresh", "parts"), "train imagenet-nin", "the experiments of params.yaml")
+    if options.images is None:
+        raise NinyError("train imagenet-nin: name its folder of images with --images")
     from niny.training import choose_compute
     from niny.training.imagenet import RECIPE, Streamed, train_folder
     from niny.training.processes import joined, leads
     from niny.training.runs import say_progress
     from niny.training.seeds import Seeds
 
-    params, streamed = load_params(), Streamed(options.images, options.pixels, options.workers)
+    params, workers = load_params(), 2 if options.workers is None else options.workers
+    streamed = Streamed(options.images, 224 if options.pixels is None else options.pixels, workers)
     about = (streamed, params.recipes[RECIPE], Seeds(params.root_seed, 0))
     with joined(options.device):
         compute = choose_compute(options.device, options.precision, options.eager)
-        path = train_folder(*about, project_root(), options.out, compute, say_progress, options.steps)
+        out = options.out or Path("imagenet-nin.safetensors")
+        path = train_folder(*about, project_root(), out, compute, say_progress, options.steps)
         if leads():
             print(f"weights in {path}, how they came about in {path.with_suffix('.json')}")
 
@@ -324,7 +334,7 @@ def train_imagenet(options: argparse.Namespace) -> None:
 def run_campaign(options: argparse.Namespace) -> None:
     start = time.monotonic()  # loading torch is part of the budget
     from niny.training import choose_compute
-    from niny.training.campaign import campaign, describe_left, parse_duration, tasks_of
+    from niny.training.campaign import campaign, check_data, describe_left, parse_duration, tasks_of
     from niny.training.workers import check_jobs
 
     check_cluster_options(options)
@@ -341,7 +351,10 @@ def run_campaign(options: argparse.Namespace) -> None:
     else:
         quiet = (lambda _: None) if options.worker else None  # of what the other workers are at
         campaign(tasks, root, compute, until - time.monotonic(), say_busy=quiet)
-    print(describe_left(tasks, [task for task in tasks if not task.finished(root)], root))
+    left = [task for task in tasks if not task.finished(root)]
+    print(describe_left(tasks, left, root))
+    if options.worker is None:
+        check_data(left, root)
 
 
 def share_campaign(options: argparse.Namespace, jobs: int, compute: "Compute", until: float) -> None:
@@ -388,6 +401,13 @@ def choose_bench(options: argparse.Namespace) -> None:
         (bench_inference if options.inference else run_bench)(options)
 
 
+def keep_standard(options: argparse.Namespace, keep: Callable[[], Path]) -> str:
+    """A machine's rates are those of one network: others are shown alone, and take no place of these."""
+    if (options.experiment, options.scale) != STANDARD:
+        return f"not kept: a machine's rates are those of {' at scale '.join(STANDARD)}"
+    return f"kept in {keep()}"
+
+
 def run_bench(options: argparse.Namespace) -> None:
     from niny.benchmark import keep, measure, table
     from niny.training import choose_compute
@@ -395,8 +415,8 @@ def run_bench(options: argparse.Namespace) -> None:
 
     run = load_params().run(options.scale, options.experiment)
     result = measure(run, choose_compute(options.device, options.precision, options.eager), say=say_progress)
-    path = keep(result, project_root())
-    print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
+    where = keep_standard(options, lambda: keep(result, project_root()))
+    print(json.dumps(result) if options.json else f"{table(result)}\n\n{where}")
 
 
 def bench_processes(options: argparse.Namespace) -> None:
@@ -412,8 +432,8 @@ def bench_processes(options: argparse.Namespace) -> None:
     words = ["--experiment", options.experiment, "--scale", options.scale]
     words += ["--device", compute.device.type, "--precision", compute.precision]
     result = measure(run, params.recipes[RECIPE], options.processes, words, compute, say_progress)
-    path = keep(result, project_root())
-    print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
+    where = keep_standard(options, lambda: keep(result, project_root()))
+    print(json.dumps(result) if options.json else f"{table(result)}\n\n{where}")
 
 
 def bench_team(options: argparse.Namespace) -> None:
@@ -436,8 +456,8 @@ def bench_inference(options: argparse.Namespace) -> None:
     from niny.inference.latency import keep, measure, table
 
     result = measure(load_params().run(options.scale, options.experiment))
-    path = keep(result, project_root(), machine_name(result["machine"]))
-    print(json.dumps(result) if options.json else f"{table(result)}\n\nkept in {path}")
+    where = keep_standard(options, lambda: keep(result, project_root(), machine_name(result["machine"])))
+    print(json.dumps(result) if options.json else f"{table(result)}\n\n{where}")
 
 
 def evaluate_weights(options: argparse.Namespace) -> None:

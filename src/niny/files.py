@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from niny.errors import NinyError
+
 LINE = 160  # characters of JSON that stay together
 
 
@@ -22,20 +24,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A process that would write the same file meanwhile waits.
     """
+    if path.is_dir():
+        raise NinyError(f"{path} is a folder: name a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    with _locked(part) as handle:
-        try:
-            os.ftruncate(handle, 0)
-            yield part
-            _sync(part)
-            part.replace(path)
-        except BaseException as error:
-            part.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.filename is None:  # a write knows no name, and a user needs one
-                error.filename = str(path)
-            raise
-    _sync(path.parent)  # after a power cut, too, the new name shall be there
+    try:
+        with _locked(part) as handle:
+            try:
+                os.ftruncate(handle, 0)
+                yield part
+                _sync(part)
+                part.replace(path)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+        _sync(path.parent)  # after a power cut, too, the new name shall be there
+    except OSError as error:
+        if error.filename in (None, str(part)):  # a user needs a name, and knows only the one that was asked for
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 @contextmanager

@@ -92,11 +92,21 @@ def read(path: Path) -> NotebookNode:
     try:
         # nbformat.read would also validate, and warn of missing cell ids that are replaced anyway
         notebook: NotebookNode = FORMAT.v4.reads(path.read_text(encoding="utf-8"))
+        _check_cells(notebook)
     except OSError as error:
         raise NinyError(f"cannot read the notebook {path}: {error.strerror}") from error
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise NinyError(f"{path} is not a Jupyter notebook of format 4: open and save it in JupyterLab") from error
     return notebook
+
+
+def _check_cells(notebook: NotebookNode) -> None:
+    """Raises ValueError, KeyError or TypeError for cells that are none."""
+    for cell in notebook["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        known = cell["cell_type"] in ("code", "markdown", "raw") and isinstance(cell["source"], str)
+        if not known or not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise ValueError(cell)
 
 
 def _text(notebook: NotebookNode) -> str:
@@ -298,6 +308,9 @@ def execute(source: Path, target: Path, parameters: Mapping[str, object]) -> Non
     NinyError while another process writes the same copy.
     """
     values = _checked(parameters, source)
+    if target.is_dir() or target.resolve() == source.resolve():
+        what = "a folder" if target.is_dir() else "the notebook itself"
+        raise NinyError(f"{target} is {what}: name another file for the executed copy")
     failed = project_root() / "build" / "failed" / target.name
     started = time.monotonic()
     with _alone(target) as scratch:

@@ -132,7 +132,8 @@ def estimate_text(params: Params, root: Path) -> str:
     parts = [
         f"{said} Rows named after a machine use what was measured on it. The row `{ASSUMED}` takes {AIM:,.0f} images/s "
         "of CIFAR-10's network, this project's aim, which nobody has measured, as if it had been.",
-        f"**The study**: {todo.experiments} experiments x {SEEDS} seeds = {len(todo.runs)} runs at full length; "
+        f"**A larger study**: {todo.experiments} experiments x {SEEDS} seeds (the scale `paper` has "
+        f"{params.scale('paper').seeds}) = {len(todo.runs)} runs at full length; "
         f"{total:.2e} operations in all, {longest:.2e} in the longest.",
         markdown("CIFAR-10 images/s", found, lambda d: f"{d.images_per_s:,.0f}", partial(study_seconds, todo)),
         f"**ImageNet**: {IMAGENET_IMAGES:,} images x {IMAGENET_EPOCHS} epochs, {todo.imagenet_flops:.2e} operations an "

@@ -89,6 +89,12 @@ def _known(name: str) -> str:
     return name
 
 
+def fetch_embedded(name: str, root: Path) -> None:
+    """Bring a data set that an installed package carries; all others wait for `niny data fetch`."""
+    if OFFERED.get(name) == ("scikit-learn",):
+        fetch(name, root, say=lambda _: None)
+
+
 def _intact(name: str, root: Path) -> bool:
     try:
         verify(name, root)

@@ -4,7 +4,7 @@ Every format gives two outputs, `probabilities` [N, K] and `class_maps` [N, K, h
 has no maps), for float32 input [N, C, H, W] that is preprocessed as `model.config` says; batch and, where the head
 allows it, size are free. With `pixels=True` preprocessing is in the file: input is then uint8 pixels [N, C, S, S].
 
-    onnx          read by onnxruntime, and through it by most others    (needs `pip install niny[export]`)
+    onnx          read by onnxruntime, and through it by most others    (needs `pip install '.[export]'`)
     torchscript   `torch.jit.load`, also from C++
     torch.export  `torch.export.load`, a .pt2 file; torch 2.11 needs `.module(check_guards=False)` for other sizes
     safetensors   the weights alone, float32, under our layer names
@@ -166,7 +166,7 @@ def free_axes(model: Model, pixels: bool) -> dict[int, str]:
 
 def write_onnx(model: Model, path: Path, pixels: bool) -> None:
     if missing := missing_for_onnx():
-        raise NinyError(f"{', '.join(missing)}: not installed; pip install 'niny[export]' brings what ONNX needs")
+        raise NinyError(f"{', '.join(missing)}: not installed; pip install '.[export]' here brings what ONNX needs")
     about = interface(model, "onnx", pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter speaks of its own parts

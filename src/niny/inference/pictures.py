@@ -73,6 +73,8 @@ def check_target(path: Path, images: Sequence[Path]) -> None:
         raise NinyError(f"--maps draws at most {MOST} images, these are {len(images)}: give fewer")
     if path.resolve() in [image.resolve() for image in images]:
         raise NinyError(f"{path} is one of the images: name another file")
+    if path.is_dir():
+        raise NinyError(f"{path} is a folder: name a file in it")
     if path.suffix.lower() not in FORMATS:
         raise NinyError(f"{path}: pictures are written as {', '.join(FORMATS)}")
     if not path.parent.is_dir():

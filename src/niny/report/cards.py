@@ -16,6 +16,7 @@ from niny.evaluation.rules import Score
 from niny.evaluation.statistics import sampling_error
 from niny.files import write_json, write_text
 from niny.models.registry import INDEX, LICENCE, goes_by_name, sha256
+from niny.models.weights import load_weights
 from niny.report.markdown import plain
 from niny.report.study import DATA_NAMES
 
@@ -56,6 +57,7 @@ def write_weights(params: Params, scale: str, root: Path) -> list[str]:
 def entry(run: Run, record: RunRecord, root: Path) -> dict[str, Any]:
     """What the index has of one weights file. `test_error` is that of the file, whose weights are float16."""
     file = record.folder / WEIGHTS
+    load_weights(root / file)  # what is damaged gets no digest
     error, images = float(record.metrics["weights_test_error"]), int(record.metrics["test_images"])
     names = ("commit", "changed", "processor", "gpu", "precision", "torch")
     return {

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from niny.config import DataSpec, Params, Run, pick
+from niny.config import MOST, DataSpec, Params, Run, pick
+from niny.data.digests import verify
 from niny.errors import BusyError, NinyError
 from niny.training import record
 from niny.training.device import Compute
@@ -52,8 +53,8 @@ def tasks_of(params: Params, scale: str, only: Sequence[str] = (), seeds: int | 
     named = {e.name: params.run(scale, e.name) for e in params.experiments_at(scale)}
     runs = [pick(named, name, "experiment") for name in only] or list(named.values())
     count = params.scale(scale).seeds if seeds is None else seeds
-    if count < 1:
-        raise NinyError(f"--seeds {count}: at least one run of each experiment")
+    if not 1 <= count <= MOST["seeds"]:
+        raise NinyError(f"--seeds {count}: from 1 to {MOST['seeds']} runs of each experiment")
     return [Task(run, seed) for seed in range(count) for run in runs]
 
 
@@ -142,6 +143,18 @@ class Worker:
         return self.prepared[key]
 
 
+def check_data(left: Sequence[Task], root: Path) -> None:
+    """Raises NinyError where runs are missing because their images are."""
+    missing = []
+    for name in sorted({task.run.data.name for task in left}):
+        try:
+            verify(name, root / "data")
+        except NinyError:
+            missing.append(name)
+    if missing:
+        raise NinyError(f"left out for want of images: {', '.join(missing)}; niny data fetch {missing[0]} brings them")
+
+
 def describe_left(tasks: Sequence[Task], left: Sequence[Task], root: Path) -> str:
     """What is missing and how long it will take, judged by the runs of the same experiment that are there."""
     done = {}
@@ -153,5 +166,6 @@ def describe_left(tasks: Sequence[Task], left: Sequence[Task], root: Path) -> st
     unknown = sorted({task.run.experiment.name for task in left} - set(done))
     text = f"{len(tasks) - len(left)} of {len(tasks)} runs are recorded"
     if left:
-        text += f"; {len(left)} are left, about {known / 60:.0f} minutes by what was measured"
+        text += f"; {len(left)} are left"
+        text += f", about {known / 60:.0f} minutes by what was measured" if known else ""
     return text + (f", and these never yet: {', '.join(unknown)}" if unknown else "")

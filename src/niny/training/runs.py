@@ -7,6 +7,7 @@ most. A run that ends at chance level is recorded as collapsed too. Nothing is d
 
 import hashlib
 import math
+import os
 import shutil
 import sys
 import time
@@ -19,9 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from niny.config import SOURCES, Run
+from niny.config import MOST, SOURCES, Run
 from niny.data.preprocess import fitted
 from niny.data.sets import load
+from niny.data.sources import fetch_embedded
 from niny.errors import NinyError
 from niny.files import replacing_record, write_json
 from niny.maps.records import OF_ONE_SEED
@@ -62,6 +64,7 @@ def prepare_data(run: Run, root: Path, compute: Compute) -> TrainingData:
 
     SVHN is trained on its extra images too (section 4.4). A scale with a holdout sees no test image at all.
     """
+    fetch_embedded(run.data.name, root / "data")
     dataset = load(run.data.name, root / "data")
     preprocessor = fitted(dataset, run.data, root / "data")
     splits = [dataset.train] if dataset.extra is None else [dataset.train, dataset.extra]
@@ -116,13 +119,17 @@ def claim_seed(run: Run, seed: int, root: Path) -> AbstractContextManager[None]:
     """Hold a seed of a run against other processes. Raises BusyError naming the one that has it."""
     if not leads():  # the first process holds it for all that train together
         return nullcontext()
+    folder = root / run.folder  # where the record will be: to be known now, not after the training
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise NinyError(f"{there} cannot be written to: make it writable, for the record comes there")
     path = root / ".niny" / "locks" / run.scale.name / run.experiment.name / f"seed-{seed}.lock"
     return claim(path, label(run, seed))
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
-    if negative := [seed for seed in seeds if seed < 0]:
-        raise NinyError(f"seed {negative[0]}: runs are numbered from 0")
+    if wrong := [seed for seed in seeds if not 0 <= seed < MOST["seeds"]]:
+        raise NinyError(f"seed {wrong[0]}: runs are numbered from 0 to {MOST['seeds'] - 1}")
 
 
 def train_seed(
