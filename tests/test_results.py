@@ -85,6 +85,8 @@ def test_a_folder_without_metrics_is_no_record(root: Path) -> None:
         ("history.csv", b"epoch,test_error\n1,low\n"),
         ("history.csv", b"epoch,test_error\n1,2,3\n"),
         ("history.csv", b"epoch,test_error\n,2\n"),
+        ("history.csv", b"epoch,test_error\n"),
+        ("history.csv", b""),
         ("predictions.npz", b"PK\x03\x04"),
         ("predictions.npz", b""),
     ],

@@ -136,8 +136,8 @@ def read_history(path: Path) -> list[dict[str, float]]:
         raise damaged(path, str(error.strerror)) from None
     except (ValueError, TypeError) as error:  # a text, a cut line, or a line with too many fields
         raise damaged(path, str(error)) from None
-    if not all("epoch" in row for row in rows):
-        raise damaged(path, "a line without an epoch")
+    if not rows or not all("epoch" in row for row in rows):
+        raise damaged(path, "a line without an epoch" if rows else "no epochs")
     return rows
 
 
