@@ -37,6 +37,7 @@ from niny.models import Network, build, cnn, initialise, linear_cifar, nin_cifar
 from niny.models.blocks import FullyConnected, GlobalAveragePool, LocallyConnected
 from niny.models.weights import save_weights
 from niny.notebooks import execute
+from niny.report import explorer as reported_page
 from niny.training.snapshots import FOLLOWED, KEPT_IMAGES, followed_images, keep_followed
 
 NAME, SCALE = "cifar10-nin", "smoke"
@@ -486,3 +487,7 @@ def test_weights_of_others_are_explored_without_a_record(project: Path, planted:
     assert (shown["epochs"], shown["scores"], shown["scale"]) == (None, {}, None)
     assert shown["label"] == "made by a test"
     assert len(shown["grids"]) == 4
+
+
+def test_the_report_reads_the_version_that_is_written() -> None:
+    assert reported_page.VERSION == payload.VERSION

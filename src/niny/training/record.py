@@ -21,6 +21,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,12 @@ COLUMNS = (
 )
 
 
+@cache
 def code_digest() -> str:
-    """Sixteen hex digits over the source that decides what a training does: data, models, training."""
+    """Sixteen hex digits over the source that decides what a training does: data, models, training.
+
+    As it was when a process first asked: code that is edited meanwhile is not what trains.
+    """
     digest = hashlib.sha256()
     for folder in ("data", "models", "training"):
         for path in sorted((PACKAGE / folder).glob("*.py")):
@@ -137,8 +142,12 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def describe_commit() -> dict[str, Any]:
-    """The commit the code stands at, and whether the package differs from it; None outside a git clone."""
+@cache
+def describe_commit() -> Mapping[str, Any]:
+    """The commit the code stands at, and whether the package differs from it; None outside a git clone.
+
+    As it was when a process first asked, as with the digest.
+    """
     if sent := os.environ.get(COMMIT):
         return dict(json.loads(sent))
     try:

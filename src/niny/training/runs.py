@@ -145,6 +145,7 @@ def train_seed(
 
     Whoever calls it has claimed the seed.
     """
+    record.describe_commit()  # from now on it is settled, whatever is edited and committed while this trains
     collapsed: list[dict[str, Any]] = []
     data = with_labels_of(run, data)
     if seed and leads() and (lacking := lacks_photographs(run, root)):
