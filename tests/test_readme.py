@@ -33,6 +33,7 @@ MAKE = {
 # Which test runs the command, or the same with the study's smallest scale or a file of the test's own in its place.
 RUN_BY = {
     "dvc repro report@demo": "test_study.test_a_second_run_has_nothing_to_do",
+    "dvc repro sources data@": "test_study.test_what_is_run_again_gives_the_same_bytes",
     "dvc repro train@": "test_study.test_what_is_run_again_gives_the_same_bytes",
     "dvc repro explorer@": "test_study.test_executed_notebooks_are_readable_records",
     "dvc repro -s tables@": "test_study.test_what_is_run_again_gives_the_same_bytes",
