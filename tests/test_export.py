@@ -123,6 +123,8 @@ def test_the_weights_themselves_are_never_written_over(model: Model, tmp_path: P
 
 def test_without_onnx_one_line_names_the_remedy(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "find_spec", lambda name: None)
-    with pytest.raises(NinyError, match=r"onnx, onnxscript, onnxruntime: not installed; pip install 'niny\[export\]'"):
+    with pytest.raises(
+        NinyError, match=r"onnx, onnxscript, onnxruntime: not installed; pip install '\.\[export\]' here"
+    ):
         export(model, "onnx", tmp_path / "net.onnx")
     assert not (tmp_path / "net.onnx").exists()

@@ -299,7 +299,9 @@ def train_runs(options: argparse.Namespace) -> None:
     refuse(options, ("images", "pixels", "workers", "steps", "out"), f"train {options.experiment}", "imagenet-nin")
     run = load_params().run(options.scale, options.experiment)
     with joined(options.device):
-        compute = choose_compute(options.device, options.precision, options.eager, options.parts or 1)
+        compute = choose_compute(
+            options.device, options.precision, options.eager, 1 if options.parts is None else options.parts
+        )
         train_experiment(run, project_root(), seeds=options.seeds, fresh=options.fresh, compute=compute)
 
 

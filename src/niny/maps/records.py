@@ -93,8 +93,8 @@ def is_null(name: str) -> bool:
 
 
 def nulls_of(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """{null: its score} for all the nulls that stand beside a score."""
-    found = {null: _first(scores, name, null) for null in NULLS}
+    """{null: its score} for all the nulls that stand beside a score: beside a median, those of the mean."""
+    found = {null: _first(scores, name.replace("_median", ""), null) for null in NULLS}
     return {null: score for null, score in found.items() if score is not None}
 
 

@@ -104,7 +104,7 @@ def readings(study: Study) -> list[Table]:
         "Of each class's map: as it is (raw), less the mean of all classes' (centred), less the best other class "
         "(margin), as a probability among the classes (softmax). Under softmax cross-entropy what all maps share is "
         "left open, and only raw depends on it. Under MaxBoxAccV2 a map of one value (uniform) gives the box around "
-        "the whole image: see how far that comes before reading the others."
+        "the whole image: see how far that comes before reading the others. Beside a median stand its nulls' means."
     )
     title = f"Every kind of score of the maps of {REFERENCE}, in four readings"
     return [table(study, title, frame, "map-readings", [REFERENCE], note)] if len(frame) else []
