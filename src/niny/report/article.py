@@ -324,12 +324,7 @@ def cost(study: Study) -> Section:
     note = "Forward operations are counted by PyTorch; a training step is taken as three forward passes."
     items: list[Table | Image] = []
     if len(runs):
-        costs = cost_table(study)
-        costs = costs[costs["n"] != "0"]
-        machine = costs["Hardware"] + "\n" + costs["Precision"]
-        items.append(
-            table(study, "Cost of each experiment", costs.assign(Hardware=machine).drop(columns="Precision"), "cost")
-        )
+        items.append(of_experiments(study))
         items.append(
             table(study, "Every run", each_run_table(study), "runs", note=of_runs(study), folded=len(runs) > 10)
         )
@@ -340,6 +335,15 @@ def cost(study: Study) -> Section:
         told = f"{machines} in `results/benchmarks`, measured by `niny bench` at commit {measured_at(benchmarks)}"
     items.append(Image(speed_picture(study), "figures/speed.svg", tables_command(study), told))
     return Section("cost", "What it cost", (f"{total_cost(study)} {note}",), tuple(items))
+
+
+def of_experiments(study: Study) -> Table:
+    """What each experiment cost; what is the same for all of them is said once."""
+    costs = cost_table(study)
+    costs = costs[costs["n"] != "0"]
+    same = [name for name in ("Energy", "Precision", "Hardware") if costs[name].nunique() == 1]
+    note = "Of all: " + "; ".join(f"{name.lower()} {costs[name].iloc[0]}" for name in same) + "." if same else ""
+    return table(study, "Cost of each experiment", costs.drop(columns=same), "cost", note=note)
 
 
 def total_cost(study: Study) -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pandas as pd
+
 from niny.maps import nested
 from niny.maps.boxes import LEFT_OUT
 from niny.maps.records import is_null
@@ -84,17 +86,21 @@ def scores_of_maps(study: Study) -> Table:
     """A row for each question, with its score and interval under it."""
     frame = questions_table(study)
     names = [*dict.fromkeys(frame["Network"])]
-    interval = frame["95 % interval"]
-    value = frame["Value"] + ("\n" + interval).where(interval != NONE, "")
-    counted = frame["n"].str.replace(" ", "\n", n=1)
-    shown = frame.assign(Question=frame["Question"] + "\n" + frame["Score"], Value=value, n=counted)
     count = len({score for name in scored(study) for score in study.result(name).maps if not is_null(score)})
     note = f"All {count} scores, by class, subset and kind of canvas: [tables/map-scores.csv](tables/map-scores.csv). "
     note += nested.RULE
     if why := no_permuted(study, REFERENCE):
         note += f" The null of permuted labels is missing: {why}."
-    shown = shown.drop(columns=["Score", "95 % interval"])
-    return table(study, "Questions to the class maps", shown, "map-questions", names, note)
+    return table(study, "Questions to the class maps", narrow(frame), "map-questions", names, note)
+
+
+def narrow(frame: pd.DataFrame) -> pd.DataFrame:
+    """Questions and what was found, as wide as a page: a score under its question, an interval under its value."""
+    interval = frame["95 % interval"]
+    value = frame["Value"] + ("\n" + interval).where(interval != NONE, "")
+    counted = frame["n"].str.replace(" ", "\n", n=1)
+    shown = frame.assign(Question=frame["Question"] + "\n" + frame["Score"], Value=value, n=counted)
+    return shown.drop(columns=["Score", "95 % interval"])
 
 
 def readings(study: Study) -> list[Table]:
@@ -145,7 +151,7 @@ def authors_network(study: Study) -> tuple[Section, ...]:
     )
     weights = f"`{record['weights']}`, SHA-256 {record['sha256'][:12]}"
     made = f"1 run in `results/{FOLDER}`: {weights}, {made_at(study)}"
-    shown = table(study, "The questions to the authors' own network", foreign_table(study), "authors")
+    shown = table(study, "The questions to the authors' own network", narrow(foreign_table(study)), "authors")
     return (Section("authors", "The authors' own network", words, (replace(shown, origin=made),), level=3),)
 
 
