@@ -16,6 +16,29 @@ def test_one_image_of_each_class_is_drawn_by_the_seed_alone() -> None:
     assert not torch.equal(chosen, choose_images(labels, seed=2))
 
 
+def test_of_a_hundred_classes_ten_are_shown_on_the_scale_of_all() -> None:
+    """A row for an image of each, and a column: the predicted class may be another's, and then has no bar."""
+    labels = torch.arange(100).repeat(3)
+    chosen = choose_images(labels, seed=1)
+    own = labels[chosen]
+    assert len(own) == 10
+    assert own.tolist() == sorted(set(own.tolist()))
+    assert not torch.equal(own, labels[choose_images(labels, seed=2)])
+    maps = torch.rand(10, 100, 4, 4)
+    maps[:, next(k for k in range(100) if k not in own)] = 7
+    said = torch.where(torch.arange(10) == 0, own, next(k for k in range(100) if k not in own))
+    images, names = np.zeros((10, 3, 8, 8), np.uint8), [f"class {k}" for k in range(100)]
+    figure = show_maps(images, maps, own, said, names, reading=None)
+    assert "bar below: predicted class, where it is shown" in [text.get_text() for text in figure.texts]
+    (axes,) = figure.axes
+    heads = [text.get_text() for text in axes.texts]
+    assert heads == ["", *(names[k] for k in own)]
+    assert {image.get_clim()[1] for image in axes.images if image.get_array().shape == (4, 4)} == {7}
+    frames = [line.get_xydata().min(0).tolist() for line in axes.lines if line.get_color() == TRUE]
+    assert frames == [[1 + row, row] for row in range(10)]
+    assert [line.get_xydata()[0, 0] for line in axes.lines if line.get_color() == PREDICTED] == [1]
+
+
 def test_the_two_readings_of_the_top_tenth_leave_different_cells() -> None:
     maps = torch.rand(2, 10, 8, 8)
     maps[:, 3] += 10

@@ -72,6 +72,13 @@ def test_sixteen_bits_keep_their_range_and_what_is_transparent_is_white(tmp_path
 def test_the_surest_recognised_image_of_each_class_is_chosen_and_a_class_without_one_is_missing() -> None:
     logits = torch.tensor([[3.0, 0, 0], [5, 0, 0], [0, 1, 0], [9, 0, 1]])
     assert choose_surest(torch.tensor([0, 0, 1, 2]), logits).tolist() == [1, 2]
+    assert choose_surest(torch.tensor([1, 1, 2, 2]), logits).tolist() == []
+
+
+def test_of_many_classes_the_surest_ten_are_chosen() -> None:
+    logits = torch.diag(torch.arange(1.0, 13))[torch.randperm(12, generator=torch.Generator().manual_seed(0))]
+    labels = logits.argmax(1)
+    assert labels[choose_surest(labels, logits)].tolist() == list(range(2, 12))
 
 
 def test_show_draws_any_image_by_a_weights_file(

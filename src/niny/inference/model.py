@@ -112,6 +112,7 @@ class Model:
     def samples(self) -> list[Image.Image]:
         """One test image of each class, drawn by chance; `.info["label"]` tells its class. `predict` takes them.
 
+        Of more than ten classes ten are drawn, too.
         Raises NinyError, naming the command, where the data set has not been fetched; for ImageNet two photographs of
         scikit-learn (CC BY 2.0) stand in.
         """

@@ -1,9 +1,9 @@
 """Figure 4 again (section 4.7): test images, and beside each the maps of all classes.
 
 The paper shows twenty images of its choice and only the top tenth of the activations, without saying of what; on its
-figure that is the tenth of all maps of one image together ("pooled"). Here images are drawn by chance, one a class,
-and both readings can be had, besides all values. One scale serves all maps of an image: maps scaled one by one would
-hide which is largest. Pictures of the same data are the same bytes.
+figure that is the tenth of all maps of one image together ("pooled"). Here images are drawn by chance, one a class (of
+ten, as on its figure, where there are more), and both readings can be had, besides all values. One scale serves all
+maps of an image: maps scaled one by one would hide which is largest. Pictures of the same data are the same bytes.
 """
 
 import textwrap
@@ -28,14 +28,21 @@ Reading = Literal["pooled", "each"]
 TRUE, PREDICTED = ORANGE, "#000000"  # frame and bar: told apart by place and by lightness too
 NOTHING = 242  # grey of cells outside the top tenth
 IMAGE: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 255, "interpolation": "nearest"}  # pixels as they are
+MOST = 10  # classes of a picture
 GAP = 0.07  # between squares of side 1
 SHOWN = {None: "all values", "pooled": "the image's largest tenth of all cells", "each": "each map's largest tenth"}
 
 
 def choose_images(labels: Tensor, seed: int, per_class: int = 1) -> Tensor:
-    """Indices of images drawn by chance, `per_class` of each class, class by class; no look at what a network says."""
+    """Indices of images drawn by chance, `per_class` of each class, class by class; no look at what a network says.
+
+    Of more than ten classes ten are drawn first.
+    """
     generator = torch.Generator().manual_seed(seed)
-    pools = [torch.nonzero(labels.cpu() == c).flatten() for c in labels.unique().cpu()]
+    classes = labels.unique().cpu()
+    if len(classes) > MOST:
+        classes = classes[torch.randperm(len(classes), generator=generator)[:MOST]].sort().values
+    pools = [torch.nonzero(labels.cpu() == c).flatten() for c in classes]
     return torch.cat([pool[torch.randperm(len(pool), generator=generator)[:per_class]] for pool in pools])
 
 
@@ -43,13 +50,14 @@ def choose_surest(labels: Tensor, logits: Tensor, per_class: int = 1) -> Tensor:
     """Indices of the correctly recognised images of which a network is surest, class by class: a choice that flatters.
 
     The paper's choice is of its kind (every image it shows is recognised). A class without a recognised image is
-    missing. Labels N, logits N x K.
+    missing; of more than ten classes those ten stay whose images it is surest of. Labels N, logits N x K.
     """
     sure, said = logits.softmax(1).max(1)
-    sure = sure.masked_fill(said != labels, -1)
-    pools = [torch.nonzero(labels == c).flatten() for c in labels.unique()]
+    right = torch.nonzero(said == labels).flatten()
+    pools = [right[labels[right] == c] for c in labels[right].unique()]
     best = [pool[sure[pool].argsort(descending=True, stable=True)[:per_class]] for pool in pools]
-    return torch.cat([some[sure[some] >= 0] for some in best])
+    best = sorted(best, key=lambda some: float(sure[some[0]]), reverse=True)[:MOST]
+    return torch.cat([right[:0], *sorted(best, key=lambda some: int(labels[some[0]]))])
 
 
 @styled
@@ -69,18 +77,20 @@ def show_maps(
 
     The true class's map is framed in orange, that of the predicted class marked by a black bar below. `reading` says
     which cells are shown: the largest tenth of the image's maps together, of each map, or (None) all; `overlay` lays
-    them over the image in grey. Maps with negative values (centred, margin) get a diverging scale around 0. `width` in
-    inches.
+    them over the image in grey. Maps with negative values (centred, margin) get a diverging scale around 0. Of more
+    than ten classes those of the images are shown, on the scale of all. `width` in inches.
     """
     rows, kinds = maps.shape[:2]
-    figure, axes = _squares(rows, kinds + 1, width, above=0.47, below=0.3)
-    shown = visible(maps.float().cpu(), reading)
+    classes = list(range(kinds)) if kinds <= MOST else labels.unique().tolist()
+    columns = {k: column for column, k in enumerate(classes, 1)}
+    figure, axes = _squares(rows, len(classes) + 1, width, above=0.47, below=0.3)
+    shown = visible(maps.float().cpu(), reading).numpy()
     signed = bool((maps < 0).any())
     for row in range(rows):
-        _draw_row(axes, row, images[row], shown[row].numpy(), signed, overlay)
-        _mark(axes, row, 1 + int(labels[row]), 1 + int(predicted[row]))
-    _head(axes, ("", *map(_short, names)), max(5.0, 9 * width / (kinds + 1)))
-    _explain(figure, title or f"Class maps: {SHOWN[reading]}", signed)
+        _draw_row(axes, row, images[row], shown[row, classes], colours(shown[row], signed), overlay)
+        _mark(axes, row, columns[int(labels[row])], columns.get(int(predicted[row])))
+    _head(axes, ("", *(_short(names[k]) for k in classes)), max(5.0, 9 * width / (len(classes) + 1)))
+    _explain(figure, title or f"Class maps: {SHOWN[reading]}", signed, all_shown=len(classes) == kinds)
     return figure
 
 
@@ -187,10 +197,9 @@ def _lay(axes: "Axes", row: int, column: int, values: NDArray[Any], **looks: Any
 
 
 def _draw_row(
-    axes: "Axes", row: int, image: NDArray[np.uint8], maps: NDArray[np.float32], signed: bool, overlay: bool
+    axes: "Axes", row: int, image: NDArray[np.uint8], maps: NDArray[np.float32], scale: dict[str, Any], overlay: bool
 ) -> None:
     _lay(axes, row, 0, _pixels(image), **IMAGE)
-    scale = colours(maps, signed)
     for column, values in enumerate(maps, 1):
         below = image.mean(0) if overlay else np.full((1, 1), NOTHING)
         _lay(axes, row, column, below, **IMAGE)
@@ -202,12 +211,13 @@ def _pixels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
 
 
-def _mark(axes: "Axes", row: int, true: int, predicted: int) -> None:
-    """Frame the map of the true class, and underline that of the predicted class."""
+def _mark(axes: "Axes", row: int, true: int, predicted: int | None) -> None:
+    """Frame the map of the true class, and underline that of the predicted class, if it is shown."""
     side = 1 - GAP
     across, down = np.array([0, 1, 1, 0, 0, 1]) * side + true, np.array([0, 0, 1, 1, 0, 0]) * side + row
     axes.plot(across, down, color=TRUE, linewidth=2.5, solid_joinstyle="miter", clip_on=False)
-    axes.plot([predicted, predicted + side], [row + 1.02 * side] * 2, color=PREDICTED, linewidth=3, clip_on=False)
+    if predicted is not None:
+        axes.plot([predicted, predicted + side], [row + 1.02 * side] * 2, color=PREDICTED, linewidth=3, clip_on=False)
 
 
 def _head(axes: "Axes", names: Sequence[str], size: float) -> None:
@@ -220,7 +230,7 @@ def _short(name: str) -> str:
     return name if len(name) <= 10 else name[:9] + "…"
 
 
-def _explain(figure: "Figure", title: str, signed: bool) -> None:
+def _explain(figure: "Figure", title: str, signed: bool, all_shown: bool) -> None:
     inch = 1 / figure.get_size_inches()[1]
     entitle(figure, title, x=0.005, y=1 - 0.05 * inch, va="top")
     scale = "one colour scale a row: " + (
@@ -228,7 +238,7 @@ def _explain(figure: "Figure", title: str, signed: bool) -> None:
     )
     notes = (
         (0.005, "framed: true class", TRUE),
-        (0.2, "bar below: predicted class", PREDICTED),
+        (0.2, "bar below: predicted class" + ("" if all_shown else ", where it is shown"), PREDICTED),
         (0.995, scale, MUTED),
     )
     for x, text, colour in notes:
