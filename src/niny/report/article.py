@@ -93,7 +93,7 @@ def departures(study: Study) -> list[str]:
     if study.scale.width != 1:
         told.append(f"{study.scale.width:g} times the paper's number of feature maps")
     if study.scale.phases is not None:
-        told.append(f"{sum(epochs for epochs, _ in study.scale.phases)} epochs")
+        told.append(plural(sum(epochs for epochs, _ in study.scale.phases), "epoch"))
     if study.scale.recipe is not None:
         told.append(f"training recipe `{study.scale.recipe}` in place of the authors'")
     return told

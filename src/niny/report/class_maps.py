@@ -6,6 +6,7 @@ import pandas as pd
 
 from niny.maps import nested
 from niny.maps.boxes import LEFT_OUT
+from niny.maps.pictures import MOST
 from niny.maps.records import is_null
 from niny.report.drawing import Picture
 from niny.report.dynamics import dynamics_picture, followed
@@ -182,12 +183,14 @@ def map_image(study: Study, experiment: str) -> Image:
     figure_4 = "Figure 4: class maps" if experiment == REFERENCE else "Class maps"
     made = " They are what its fully connected layer makes of each cell."
     head = made if has_connected_maps(study, experiment) else ""
+    few = study.run(experiment).data.classes > MOST
+    which = f"each of {MOST} classes" if few else "each class"
     picture = Picture(
         f"maps-{experiment}",
         f"{figure_4} of {experiment}",
-        "One test image of each class, drawn by chance, and beside it the maps of all classes: the largest tenth of "
-        f"an image's cells, as in the paper's figure 4.{head} The true class's map is framed; a bar marks the "
-        "prediction.",
+        f"One test image of {which}, drawn by chance, and beside it the maps of {'these' if few else 'all'} classes: "
+        f"the largest tenth of an image's cells, as in the paper's figure 4.{head} The true class's map is framed; a "
+        f"bar marks the prediction{', where it is among them' if few else ''}.",
         f"Test images, each with the class maps that {experiment} makes of it. {map_words(study, experiment)}".strip(),
     )
     command = f"dvc repro maps@{study.scale.name}-{experiment}"
