@@ -13,6 +13,7 @@ from niny.evaluation.rules import MapScore, Score
 from niny.report import write_figures, write_report, write_tables
 from niny.report.article import headlines
 from niny.report.class_maps import map_image, one_network
+from niny.report.elsewhere import elsewhere, elsewhere_table
 from niny.report.heads import APART, heads_table, whole_label
 from niny.report.questions import QUESTIONS, finding, nulls_at, questions_table, relation
 from niny.report.scores import scores_picture
@@ -242,3 +243,26 @@ def test_a_difference_says_where_the_other_network_learns_at_another_rate(root: 
     told = headlines(load_study(PARAMS, "full", root))[0]
     assert "Without dropout at 0.25 of the learning rate it is +6.00 points, one run each; in the paper +4.10." in told
     assert "With a fully connected layer in place of the means of maps it is +1.00 points" in told
+
+
+def test_a_network_of_other_data_answers_the_same_questions_and_is_held_against_its_own_scores_alone(
+    root: Path,
+) -> None:
+    plant_network(root, {"translation_rise_4px": around(5), "claim1_rate.raw": around(0.6)}, "cifar10-nin-fc")
+    plant_network(root, {"claim1_rate.raw": around(0.9)})
+    study = load_study(PARAMS, "full", root)
+    assert elsewhere(study) == []
+    scores = {"claim1_rate.raw.wrong": 0.2, "claim1_rate.raw.correct": 0.6, "claim1_rate.raw.wrong.uniform": 0.01}
+    plant_network(root, {n: around(v) for n, v in scores.items()} | {"translation_rise_4px": around(3)}, "cifar100-nin")
+    study = load_study(PARAMS, "full", root)
+    assert elsewhere(study) == ["cifar100-nin"]
+    told = elsewhere_table(study, "cifar100-nin").set_index("Score")["What it means"]
+    assert [*told.index] == ["claim1_rate.raw.wrong", "claim1_rate.raw.correct", "translation_rise_4px"]
+    assert "below the images it gets right (60.0 %)" in told["claim1_rate.raw.wrong"]
+    assert "fully connected" not in told["translation_rise_4px"]
+    write_tables(PARAMS, "full", root)
+    written = pd.read_csv(root / "results/full/tables/questions-cifar100-nin.csv")
+    assert written["Score"].tolist() == [*told.index]
+    write_figures(PARAMS, "full", root)
+    page = write_report(PARAMS, "full", root).read_text()
+    assert "The questions to cifar100-nin, of CIFAR-100" in page

@@ -10,6 +10,7 @@ from niny.maps.pictures import MOST
 from niny.maps.records import is_null
 from niny.report.drawing import Picture
 from niny.report.dynamics import dynamics_picture, followed
+from niny.report.elsewhere import elsewhere, elsewhere_table
 from niny.report.foreign import FOLDER, foreign_record, foreign_table, made_at, sampling
 from niny.report.heads import heads_table
 from niny.report.parts import Image, Section, Table, image, origin, table
@@ -26,7 +27,7 @@ from niny.report.questions import (
 )
 from niny.report.readings import agreement_table, readings_table
 from niny.report.scores import scores_picture
-from niny.report.study import REFERENCE, Study
+from niny.report.study import REFERENCE, Study, data_name
 from niny.report.tables import boxes_table
 from niny.report.words import NONE, between, listed, plural
 
@@ -52,6 +53,7 @@ def class_maps(study: Study) -> Section:
             image(study, scores_picture(study), scored(study)),
             *heads(study),
             *agreement(study),
+            *other_data(study),
             *items,
         ]
         items += [image(study, dynamics_picture(study), followed(study))] if followed(study) else []
@@ -102,6 +104,23 @@ def narrow(frame: pd.DataFrame) -> pd.DataFrame:
     counted = frame["n"].str.replace(" ", "\n", n=1)
     shown = frame.assign(Question=frame["Question"] + "\n" + frame["Score"], Value=value, n=counted)
     return shown.drop(columns=["Score", "95 % interval"])
+
+
+def other_data(study: Study) -> list[Table]:
+    """The questions to networks of other data; folded where there are several."""
+    names = elsewhere(study)
+    titles = {name: f"The questions to {name}, of {data_name(study.run(name).data.name)}" for name in names}
+    return [
+        table(
+            study,
+            title,
+            narrow(elsewhere_table(study, name)),
+            f"questions-{name}",
+            [name],
+            folded=len(names) > 1,
+        )
+        for name, title in titles.items()
+    ]
 
 
 def readings(study: Study) -> list[Table]:

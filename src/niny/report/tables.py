@@ -18,6 +18,7 @@ from niny.files import write_json, write_text
 from niny.maps.boxes import SHARED
 from niny.maps.records import is_null, takes_permuted_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
+from niny.report.elsewhere import elsewhere, elsewhere_table
 from niny.report.foreign import foreign_record, foreign_table
 from niny.report.heads import heads_table
 from niny.report.pairs import pairs_table
@@ -68,6 +69,7 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         **({"trials": trials_table(study, scale)} if (scale := trial_scale(study.params)) else {}),
         **({"authors": foreign_table(study)} if foreign_record(study) else {}),
         **({"spread": spread_table(study)} if families(study) else {}),
+        **{f"questions-{name}": elsewhere_table(study, name) for name in elsewhere(study)},
     }
 
 
