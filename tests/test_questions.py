@@ -18,7 +18,7 @@ from niny.report.heads import APART, heads_table, whole_label
 from niny.report.questions import QUESTIONS, finding, nulls_at, questions_table, relation
 from niny.report.scores import scores_picture
 from niny.report.study import load_study
-from niny.report.words import NONE
+from niny.report.words import NONE, number, through
 
 PARAMS = study_params()
 NULLS = {"uniform": 0.1, "random": 0.098, "centre": 0.1}
@@ -266,3 +266,9 @@ def test_a_network_of_other_data_answers_the_same_questions_and_is_held_against_
     write_figures(PARAMS, "full", root)
     page = write_report(PARAMS, "full", root).read_text()
     assert "The questions to cifar100-nin, of CIFAR-100" in page
+
+
+def test_numbers_are_in_the_digits_that_tell_and_the_rest_of_rounding_is_none() -> None:
+    assert [number(x) for x in (12.346, 0.5, 0.00042, -3e-17, 0)] == ["12.35", "0.500", "0.00042", "0", "0"]
+    assert through((2.8e-17, 0.434)) == "0 to 0.434"
+    assert number(None) == NONE

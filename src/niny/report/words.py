@@ -11,6 +11,7 @@ def number(value: float | None) -> str:
     """Two decimals, three of what is smaller than one, and two digits of what is below a thousandth."""
     if value is None:
         return NONE
+    value = round(value, 12) + 0.0  # what rounding left of 0 is 0
     if abs(value) >= 1:
         return f"{value:.2f}"
     return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.2g}"
