@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -110,11 +112,14 @@ def make_lab(clone: Path, home: Path, **environment: str) -> Iterator[Lab]:
 
 
 def address(runtime: Path, started: "subprocess.Popen[bytes]", log: Path) -> str:
-    """Where the server listens, once it says so."""
+    """Where the server listens, once it does: its file may be there a moment before."""
     until = time.monotonic() + START
     while time.monotonic() < until and started.poll() is None:
         for path in runtime.glob("jpserver-*.json"):
-            with contextlib.suppress(ValueError):  # half-written
-                return str(json.loads(path.read_text())["url"])
+            with contextlib.suppress(ValueError, OSError):  # half-written, or not yet listening
+                url = str(json.loads(path.read_text())["url"])
+                place = urllib.parse.urlsplit(url)
+                socket.create_connection((place.hostname, place.port), 1).close()
+                return url
         time.sleep(0.1)
     raise AssertionError(log.read_text())
