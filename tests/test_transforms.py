@@ -124,8 +124,8 @@ def test_a_set_that_was_fetched_is_fitted_where_nothing_is_kept(project: Path) -
     shown = [Image.fromarray(image[0]) for image in images]
     expected = fitted(data, transform.fit.spec, project / "data").apply(images)
     torch.testing.assert_close(torch.stack([transform(image) for image in shown]), expected, atol=1e-5, rtol=1e-4)
-    with pytest.raises(NinyError, match="niny data fetch mnist"):
-        transform_for("mnist")
+    with pytest.raises(NinyError, match="niny data fetch cifar100"):
+        transform_for("cifar100")
     with pytest.raises(NinyError, match="unknown data set"):
         transform_for("moon")
 
