@@ -177,7 +177,7 @@ def test_the_page_has_the_short_table_and_the_file_all_scores(root: Path) -> Non
     assert "claim1_rate.raw.cat" not in text
     assert "All 3 scores" in text
     scores = pd.read_csv(root / "results/full/tables/map-scores.csv")
-    assert scores["Score"].to_list() == ["claim1_rate.raw", "claim1_rate.raw.cat", "gini.raw"]
+    assert scores["score"].to_list() == ["claim1_rate.raw", "claim1_rate.raw.cat", "gini.raw"]
 
 
 def test_a_fully_connected_head_is_judged_by_what_it_makes_of_the_maps_and_a_dead_network_not_at_all(

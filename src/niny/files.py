@@ -130,9 +130,13 @@ def between(text: str, begin: str, end: str, part: str) -> str | None:
     return f"{head}{begin}\n{part}\n{end}{tail}" if found and ended else None
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Deterministic JSON: sorted keys, a final newline; what is short, and any list of plain values, on one line."""
-    ordered = json.loads(json.dumps(value, sort_keys=True, allow_nan=False))
+def write_json(path: Path, value: Any, digits: int = 17) -> None:
+    """Deterministic JSON: sorted keys, a final newline; what is short, and any list of plain values, on one line.
+
+    Fractions keep `digits` significant digits; 17 keep all that there is.
+    """
+    text = json.dumps(value, sort_keys=True, allow_nan=False)
+    ordered = json.loads(text, parse_float=lambda fraction: float(f"{float(fraction):.{digits}g}"))
     write_text(path, _laid_out(ordered) + "\n")
 
 

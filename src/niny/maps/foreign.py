@@ -6,6 +6,7 @@ from niny.config import Params
 from niny.errors import NinyError
 from niny.files import write_json
 from niny.maps.listing import Found
+from niny.maps.records import DIGITS
 from niny.maps.suite import origin
 from niny.models.registry import sha256
 from niny.training.device import Compute
@@ -44,6 +45,6 @@ def keep_found(found: Found, params: Params, folder: Path, root: Path, compute: 
     kept = folder.resolve().relative_to(root.resolve()) if inside else Path(folder.name)
     words = [found.weights.name, "--data", found.data, "--grids", str(found.grids), *["--attribution"] * attribution]
     command = f"niny maps score {' '.join(words)} --keep {kept}"
-    write_json(folder / RECORD, {**about, "scores": found.scores})
+    write_json(folder / RECORD, {**about, "scores": found.scores}, DIGITS)
     write_environment(folder / "environment.json", compute, command, {"root": params.root_seed})
     return folder / RECORD

@@ -19,6 +19,7 @@ from niny.files import replacing, write_json
 from niny.maps.intervals import Scores
 
 OF_ONE_SEED = "maps.json"  # in a run folder: scored when training ended, for seeds whose weights are not kept
+DIGITS = 6  # of a score: networks compute in float32, which has seven
 STEPS, NOTHING = 31, -128  # rounding by a tenth of a standard deviation or so: less than a thousand resamples tell
 BLIND = ("uniform", "random", "centre")  # maps that know nothing: of a subset as of the whole
 NULLS = (*BLIND, "other_image", "unaligned", "untrained")
@@ -30,7 +31,7 @@ def save_scores(
 ) -> None:
     """Write the scores of an experiment's networks at a scale, as `over_seeds` makes them."""
     about = {"experiment": experiment, "scale": scale, "head": head, "skipped": dict(skipped or {})}
-    write_json(path, {**about, "scores": scores})
+    write_json(path, {**about, "scores": scores}, DIGITS)
 
 
 def load_scores(path: Path) -> Scores:
@@ -54,7 +55,7 @@ def save_seed(path: Path, experiment: str, scale: str, scores: Scores) -> None:
     resamples = {name: np.array(found["resamples"]) for name, found in scores.items() if "resamples" in found}
     if resamples:
         _save_resamples(path.with_suffix(".npz"), scores, resamples)
-    write_json(path, {"experiment": experiment, "scale": scale, "scores": bare})
+    write_json(path, {"experiment": experiment, "scale": scale, "scores": bare}, DIGITS)
 
 
 def _save_resamples(path: Path, scores: Scores, resamples: Mapping[str, NDArray[np.float64]]) -> None:

@@ -2,7 +2,7 @@
 
 Cells are text, ready for a page: "one run" and "not run" are words, and no cell is empty. The 95 % interval is that
 of one more run, by which the verdict on a single number of the paper is reached; the interval of the mean, and the
-sampling error of the test set, are columns of `errors.csv` and `runs.csv`, which hold numbers.
+sampling error of the test set, are in `errors.csv` and `runs.csv`, which hold numbers, as does `map-scores.csv`.
 """
 
 import os
@@ -16,13 +16,13 @@ from niny.evaluation.rules import PredictionInterval
 from niny.evaluation.statistics import paired, sampling_error
 from niny.files import write_json, write_text
 from niny.maps.boxes import SHARED
-from niny.maps.records import is_null, takes_permuted_null
+from niny.maps.records import is_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
 from niny.report.elsewhere import elsewhere, elsewhere_table
 from niny.report.foreign import foreign_record, foreign_table
 from niny.report.heads import heads_table
 from niny.report.pairs import pairs_table
-from niny.report.questions import no_permuted, nulls_told, questions_table
+from niny.report.questions import NULLS, nulls_at, questions_table
 from niny.report.readings import agreement_table, readings_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.spread import families, spread_table
@@ -32,6 +32,7 @@ from niny.report.words import NONE, between, distinct, duration, listed, number,
 
 PREFIXES = {15: "P", 12: "T", 9: "G", 0: ""}
 NOT_TESTED = "not tested at this scale"
+SCORED = ("experiment", "score", "value", "low", "high", "n", "runs")
 NO_NUMBER = NOT_RUN, NO_RECORD = "not run", "no number yet"
 
 
@@ -184,26 +185,25 @@ def with_wilson(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores_table(study: Study) -> pd.DataFrame:
-    """A line for each score of the class maps, a column for each experiment that has any; nulls behind their scores."""
-    scored = [e.name for e in study.experiments if study.result(e.name).maps]
-    names = sorted({name for experiment in scored for name in study.result(experiment).maps if not is_null(name)})
-    return pd.DataFrame(
-        [{"Score": name} | {experiment: _score(study, experiment, name) for experiment in scored} for name in names],
-        columns=["Score", *scored],
-    )
+    """All scores of class maps, a line for each of each experiment; a null that it does not have is left empty.
+
+    `low` and `high` are the 95 % interval, over the images of `runs` networks; nulls are values of the same score.
+    """
+    rows = [
+        _scored(study, experiment.name, name)
+        for experiment in study.experiments
+        for name in sorted(study.result(experiment.name).maps)
+        if not is_null(name)
+    ]
+    return pd.DataFrame(rows, columns=[*SCORED, *NULLS])
 
 
-def _score(study: Study, experiment: str, name: str) -> str:
-    score = study.result(experiment).maps.get(name)
-    if score is None:
-        return "not measured"
-    several = "" if len(score.seeds) > 1 else ", one run"
-    text = number(score.value) + (f" ({through(score.interval)}{several})" if score.interval else several)
-    text += f"; n = {score.n:,}" if score.n else ""
-    why = no_permuted(study, experiment) if takes_permuted_null(name) else ""
-    missing = f"permuted labels {why}" if why else ""
-    told = ", ".join(filter(None, (nulls_told(study, experiment, name), missing)))
-    return f"{text}; nulls: {told}" if told else text
+def _scored(study: Study, experiment: str, name: str) -> dict[str, Any]:
+    score = study.result(experiment).maps[name]
+    low, high = score.interval or (None, None)
+    cells = (experiment, name, score.value, low, high, score.n, len(score.seeds))
+    nulls = {null: of.value for null, of in nulls_at(study, experiment, name).items()}
+    return dict(zip(SCORED, cells, strict=True)) | nulls
 
 
 WHY_SHARED = {
