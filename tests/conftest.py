@@ -62,6 +62,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone of the working tree (committed or not) in which the study was reproduced at smoke scale."""
     folder = copy_tree(tmp_path_factory.mktemp("study") / "niny")
+    (folder / "dvc.lock").unlink()  # DVC writes all of it after every stage, which takes longer than many a stage
     call(folder, "dvc", "repro", "--quiet", *STUDY)
     return folder
 
