@@ -150,7 +150,8 @@ def test_runs_that_hold_images_out_make_no_stage_and_those_without_maps_of_their
     assert "paper-cifar10-maxout" in stages["runs"]
     parts = {key for key in stages["runs"] if "-aug-only-" in key}
     assert len(parts) == 4
-    assert set(stages["runs"]) - set(stages["mapped"]) == {"paper-cifar10-maxout"} | parts
+    dead = {f"{scale}-cifar10-nin-nodropout-literal" for scale in ("short", "paper")}
+    assert set(stages["runs"]) - set(stages["mapped"]) == {"paper-cifar10-maxout"} | parts | dead
     first = {"smoke-cifar10-nin", "demo-cifar10-nin", "seeds-cifar10-nin", "short-cifar10-nin"}
     kept = {key for key in stages["mapped"] if key.startswith(("seeds-", "short-", "paper-"))}
     assert set(stages["attributed"]) == first | kept

@@ -154,6 +154,15 @@ def test_a_run_learns_and_leaves_a_whole_record(run: Run, project: Path) -> None
     assert not list(project.glob(".niny/checkpoints/**/*.ckpt"))
 
 
+def test_a_run_that_only_asks_whether_it_learns_keeps_its_errors_and_no_weights(brief: Run, project: Path) -> None:
+    bare = replace(brief, experiment=replace(brief.experiment, keeps_weights=False))
+    kept = {path.name for path in train(brief, project).iterdir()}
+    folder = train(bare, project, fresh=True)
+    assert kept - {path.name for path in folder.iterdir()} == {"weights.safetensors", "followed.npz"}
+    assert "weights_test_error" not in read_metrics(folder)
+    assert bare.digest == brief.digest
+
+
 def test_the_same_seed_gives_the_same_bits(brief: Run, project: Path) -> None:
     folder = train(brief, project)
     kept = {name: (folder / name).read_bytes() for name in ("weights.safetensors", "predictions.npz")}

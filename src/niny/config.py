@@ -116,6 +116,7 @@ class Experiment:
     loss: Loss = "cross_entropy"
     labels: Literal["true", "permuted"] = "true"  # of the training images; permuted, they say nothing of the image
     varies: tuple[Source, ...] = SOURCES  # from run to run; the others are as in run 0
+    keeps_weights: bool = True  # and has class maps; a run that only asks whether it learns at all has neither
     preprocessing: Preprocessing | None = None  # tried in place of the data set's, on held-out images alone
 
     def __post_init__(self) -> None:
@@ -125,7 +126,7 @@ class Experiment:
     @property
     def has_maps_of_its_own(self) -> bool:
         """Has it class maps to look at, and not those of another experiment, of which less varies from run to run?"""
-        return self.net != "maxout" and self.varies == SOURCES
+        return self.keeps_weights and self.net != "maxout" and self.varies == SOURCES
 
     def is_part_of(self, whole: "Experiment") -> bool:
         """Is it `whole` but for what varies from run to run, which is less?"""
@@ -168,6 +169,7 @@ class Run:
         settings = dataclasses.asdict(self)
         for field in ("title", "seeds", "evidence", "keep_records", "grids"):
             settings["scale"].pop(field)
+        settings["experiment"].pop("keeps_weights")
         for field in ("title", "scales", "loss", "preprocessing"):  # two stand among the recipe's and the data's
             settings["experiment"].pop(field, None)
         for field, usual in (("labels", "true"), ("varies", SOURCES)):  # later settings: records made before them

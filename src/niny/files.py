@@ -68,7 +68,7 @@ def scratch_lock(path: Path) -> Path:
 
 @contextmanager
 def replacing_record(folder: Path, last: str) -> Iterator[Path]:
-    """Yield an empty folder; on success its files take their places in `folder`, on any error nothing changes there.
+    """Yield an empty folder; on success its files take the place of those in `folder`, on any error nothing changes.
 
     `last` is the file without which the others are no record: the old one goes before they come, the new one after.
     """
@@ -76,6 +76,9 @@ def replacing_record(folder: Path, last: str) -> Iterator[Path]:
         yield new
         folder.mkdir(exist_ok=True)
         (folder / last).unlink(missing_ok=True)
+        for old in folder.iterdir():
+            if old.is_file() and not (new / old.name).exists():
+                old.unlink()
         for path in sorted(new.iterdir(), key=lambda path: path.name == last):
             path.replace(folder / path.name)
         _sync(folder)

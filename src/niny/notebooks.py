@@ -404,10 +404,12 @@ def _stable_outputs(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
 
 
 def _drop_the_moment(output: NotebookNode) -> None:
-    """Take away addresses and what only a running kernel can fill."""
+    """Take away addresses, what only a running kernel can fill, and the plain twins of tables."""
     if output.output_type == "stream":
         output["text"] = ADDRESS.sub("", output.text)
     output.get("data", {}).pop(WIDGET, None)
+    if "text/html" in output.get("data", {}):  # which every viewer shows
+        output.data.pop("text/plain", None)
     for kind, content in output.get("data", {}).items():
         if kind.startswith("text/"):
             output.data[kind] = ADDRESS.sub("", content)

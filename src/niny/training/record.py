@@ -6,8 +6,8 @@
     predictions.npz   predicted and true class of every test image, for paired tests
     environment.json  hardware, versions, commit, command, seeds, and in which form the network was trained: as it is,
                       fused or compiled, which are the same function, not the same bits
-    weights.safetensors   float16, kept for seed 0
-    followed.npz      class maps of twelve fixed test images through the epochs, for seed 0
+    weights.safetensors   float16, kept for seed 0 unless the experiment says otherwise
+    followed.npz      class maps of twelve fixed test images through the epochs, beside the weights
     maps.json, .npz   scores of the class maps and what they are on resampled images, for the other seeds
 
 metrics.json is put there last: a folder without it is no record.

@@ -334,10 +334,10 @@ def write_record(
     if run.experiment.varies != SOURCES:
         seeds["varies"] = run.experiment.varies  # what else there is has the seeds of run 0
     with replacing_record(record.seed_folder(root, run, seed), "metrics.json") as folder:
-        if seed == 0:
+        if seed == 0 and run.experiment.keeps_weights:
             metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact(compute))
             keep_followed(folder / FOLLOWED, trained.history, run, len(labels))
-        else:
+        elif run.experiment.keeps_weights:
             keep_scores(folder / OF_ONE_SEED, trained.net, data, run, root, compute)
         record.write_history(folder / "history.csv", trained.history)
         record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
