@@ -93,6 +93,22 @@ def test_the_epsilon_rule_everywhere_is_gradient_x_input(head: str) -> None:
     assert not hasattr(net.mlpconv1.conv1, "rule")  # type: ignore[union-attr]  # a layer: torch types it as any value
 
 
+def test_relevance_is_the_logit_shared_among_the_pixels_that_made_it() -> None:
+    """Without biases nothing is lost on the way back, and what was zero in the image made nothing."""
+    net, labels = network(), torch.tensor([3, 8])
+    for name, value in net.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(value)
+    images = torch.zeros(2, 3, 16, 16)
+    images[:, :, :6, :6] = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(2))
+    found = METHODS["lrp"](net, images.requires_grad_(), labels).detach()
+    said = logits(net, images.detach())[torch.arange(2), labels]
+    assert said.abs().min() > 0
+    assert torch.allclose(found.sum((1, 2, 3)), said, rtol=1e-3)
+    assert (found[:, :, 6:] == 0).all()
+    assert (found[:, :, :, 6:] == 0).all()
+
+
 def test_every_method_finds_the_only_square_that_counts() -> None:
     images = torch.zeros(1, 10, 16, 16)
     images[0, 3, 8:12, 4:8] = 5

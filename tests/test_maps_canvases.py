@@ -4,7 +4,7 @@ from torch import Tensor
 
 from niny.maps.canvases import KINDS, canvases, detect, places
 from niny.maps.grids import assemble, focus, sample_mosaics
-from niny.maps.nulls import noise
+from niny.maps.nulls import as_its_own, noise
 
 LABELS = torch.arange(10).repeat(20)
 
@@ -45,6 +45,16 @@ def test_a_perfect_detector_scores_one_and_one_that_looks_away_scores_zero() -> 
         assert value.tolist() == [1, 1]
     for value in detect(marked(elsewhere), marked(elsewhere), corners, 32).values():
         assert value.tolist() == [0, 0]
+
+
+def test_another_image_is_asked_for_the_class_that_it_shows() -> None:
+    """A detector that is perfect on its own images finds an object only where the one before it happens to lie."""
+    corners, classes = torch.tensor([[0, 64], [32, 8], [32, 8], [64, 0]]), torch.tensor([3, 0, 2, 2])
+    maps = torch.zeros(4, 5, 24, 24)
+    maps[torch.arange(4), classes] = marked(corners)
+    other = as_its_own(maps.roll(1, 0), classes)[torch.arange(4), classes]
+    assert torch.equal(other, marked(corners.roll(1, 0)))
+    assert detect(other, other, corners, 32)["hit"].tolist() == [0, 0, 1, 0]
 
 
 def test_boxes_between_cells_are_scored_by_area() -> None:

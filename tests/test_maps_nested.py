@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from niny.errors import NinyError
-from niny.maps.charts import draw_cascade, draw_scores, score_table
+from niny.maps.charts import draw_cascade, draw_scores, score_html, score_table
 from niny.maps.intervals import RESAMPLES, Scores, bootstrap, rates, score
+from niny.maps.meaning import told
 from niny.maps.nested import bootstrap_interval, over_seeds, runs
 from niny.maps.records import load_seed, save_seed
 
@@ -164,6 +165,27 @@ def test_tables_and_charts_show_scores_beside_their_nulls() -> None:
         "lies": "above untrained",
     }
     assert "null: untrained" in labels(draw_scores(one, ["a.raw"], "t", "x"))
+
+
+def test_a_notebook_cuts_nothing_off_and_says_what_a_score_is() -> None:
+    nulls = {"random": 0.1, "centre": 0.5, "raw.other_image": 0.2, "raw.untrained": 0.1}
+    one = over_seeds(
+        {0: {"focus.raw": score(0.5, (0.4, 0.6), 9)} | {f"focus.{n}": score(v, None, 9) for n, v in nulls.items()}}
+    )
+    html = score_html({**one, "entropy.raw": one["focus.raw"]}, ["focus.raw", "entropy.raw"])
+    assert "above random, other image, untrained; not told apart from centre" in html
+    assert "share of the positive part on the two of four images that show the class" in html
+    assert "nan" not in html.lower()
+    assert "..." not in html
+
+
+def test_sentences_hold_what_was_measured_and_leave_out_what_was_not() -> None:
+    one = over_seeds({0: {"a.raw": score(0.5, (0.4, 0.6), 9), "a.raw.untrained": score(0.1, (0.0, 0.2), 9)}})
+    text = told({**one, "b": one["a.raw"]}, {"a.raw": "It is {} so", "b": "This is {}", "c": "Nobody measured {}"})
+    assert text.splitlines() == [
+        "- It is **0.500** (0.400 to 0.600) so: above untrained.",
+        "- This is **0.500** (0.400 to 0.600): it has no null.",
+    ]
 
 
 def test_the_cascade_stands_beside_its_null() -> None:

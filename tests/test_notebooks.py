@@ -466,5 +466,5 @@ def test_an_executed_copy_takes_no_notebook_s_and_no_folder_s_place(tmp_path: Pa
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_every_notebook_of_the_project_is_canonical_and_in_style(path: Path, tmp_path: Path) -> None:
     clean_file(path, tmp_path / path.name)
-    assert path.read_bytes() == (tmp_path / path.name).read_bytes(), f"run: niny notebooks clean {path.name}"
+    assert path.read_bytes() == (tmp_path / path.name).read_bytes(), f"run: niny notebook clean {path.name}"
     assert check_style(path) == []

@@ -152,7 +152,7 @@ def test_what_the_prose_says_is_so() -> None:
         f"which is {usual.dropout:g} (`-`)",
         f"to {TOLERANCE:.0e} of the largest value".replace("e-0", "e-"),
         "a third as wide and see five epochs" if (demo.scale.width, demo.recipe.epochs) == (0.333, 5) else "not so",
-        "permuted labels (`cifar10-nin-permuted`)" if permuted.labels == "permuted" else "not so",
+        "permuted labels by heart (`cifar10-nin-permuted`," if permuted.labels == "permuted" else "not so",
     ):
         assert told in said, told
 

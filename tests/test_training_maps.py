@@ -15,7 +15,7 @@ from niny.maps.suite import compare_subjects, load_pictures, load_subjects, scor
 from niny.models import build, initialise
 from niny.training import choose_compute, train_experiment
 from niny.training.loop import TrainingData
-from niny.training.permuted import with_labels_of
+from niny.training.permuted import as_asked
 from niny.training.record import read_metrics
 from niny.training.snapshots import COLUMNS, FOLLOWED, KEPT_EPOCHS, LOOKS, followed_maps, keep_followed, look_at_maps
 
@@ -34,13 +34,34 @@ def data() -> TrainingData:
 
 
 def test_only_training_labels_are_permuted_and_always_alike(params: Params, data: TrainingData) -> None:
-    true, permuted = (params.run("smoke", name) for name in ("cifar10-nin-nodropout", "cifar10-nin-permuted"))
-    assert with_labels_of(true, data) is data
-    mixed = with_labels_of(permuted, data)
+    true, planned = (params.run("smoke", name) for name in ("cifar10-nin-nodropout", "cifar10-nin-permuted"))
+    as_they_are = as_asked(true, data)
+    assert as_they_are.train_images is data.train_images
+    assert as_they_are.train_labels is data.train_labels
+    permuted = replace(planned, experiment=replace(planned.experiment, subset=1.0))
+    mixed = as_asked(permuted, data)
     assert torch.equal(mixed.train_labels.bincount(), data.train_labels.bincount())
     assert 0.02 < (mixed.train_labels == data.train_labels).float().mean() < 0.25
     assert mixed.test_labels is data.test_labels
-    assert torch.equal(mixed.train_labels, with_labels_of(permuted, data).train_labels)
+    assert torch.equal(mixed.train_labels, as_asked(permuted, data).train_labels)
+
+
+def test_a_subset_is_the_first_images_with_their_labels(params: Params, data: TrainingData) -> None:
+    planned = params.run("smoke", "cifar10-nin-nodropout")
+    some = as_asked(replace(planned, experiment=replace(planned.experiment, subset=0.1)), data)
+    assert torch.equal(some.train_images, data.train_images[:20])
+    assert torch.equal(some.train_labels, data.train_labels[:20])
+    assert some.test_images is data.test_images
+
+
+def test_labels_to_be_learnt_by_heart_are_looked_at_as_often_at_every_scale(params: Params) -> None:
+    """Of chance labels a network learns none in the few epochs of a small scale: training error stays at 90 %."""
+    runs = [params.run(scale, "cifar10-nin-permuted") for scale in ("smoke", "seeds", "short", "paper")]
+    assert {run.recipe.epochs for run in runs} == {200}
+    for run in runs:
+        usual = params.run(run.scale.name, "cifar10-nin-nodropout")
+        seen = run.experiment.subset * run.scale.evaluate_every
+        assert seen == usual.scale.evaluate_every, "as much is trained between two looks"
 
 
 def test_the_identity_of_runs_with_true_labels_is_that_of_before_there_were_others(params: Params) -> None:

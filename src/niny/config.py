@@ -37,6 +37,7 @@ POSITIVE = {
     "probe_images",
     "seeds",
     "size",
+    "subset",
     "width",
 }
 
@@ -56,7 +57,7 @@ Source = Literal["init", "order", "masks", "augmentation"]  # of chance in a run
 SOURCES: tuple[Source, ...] = typing.get_args(Source)
 Loss = Literal["cross_entropy", "binary_cross_entropy"]
 Preprocessing = Literal["gcn_zca", "gcn_lcn", "mean", "mean_255", "unit"]  # niny.data.preprocess says what they are
-FRACTIONS = frozenset({"dropout", "label_smoothing", "momentum"})
+FRACTIONS = frozenset({"dropout", "label_smoothing", "momentum", "subset"})
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ class Experiment:
     augment: bool = False
     loss: Loss = "cross_entropy"
     labels: Literal["true", "permuted"] = "true"  # of the training images; permuted, they say nothing of the image
+    subset: float = 1.0  # share of the training images, the first; epochs are as much shorter, and looks as much rarer
+    phases: tuple[tuple[int, float], ...] | None = None  # its own, at every scale
     varies: tuple[Source, ...] = SOURCES  # from run to run; the others are as in run 0
     keeps_weights: bool = True  # and has class maps; a run that only asks whether it learns at all has neither
     preprocessing: Preprocessing | None = None  # tried in place of the data set's, on held-out images alone
@@ -170,9 +173,13 @@ class Run:
         for field in ("title", "seeds", "evidence", "keep_records", "grids"):
             settings["scale"].pop(field)
         settings["experiment"].pop("keeps_weights")
-        for field in ("title", "scales", "loss", "preprocessing"):  # two stand among the recipe's and the data's
+        for field in ("title", "scales", "phases", "loss", "preprocessing"):  # three are the recipe's and the data's
             settings["experiment"].pop(field, None)
-        for field, usual in (("labels", "true"), ("varies", SOURCES)):  # later settings: records made before them
+        for field, usual in (
+            ("labels", "true"),
+            ("subset", 1.0),
+            ("varies", SOURCES),
+        ):  # later settings: records made before them
             if settings["experiment"][field] == usual:  # keep their identity
                 settings["experiment"].pop(field)
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
@@ -208,9 +215,10 @@ class Params:
                 f"or take one of {', '.join(what.scales)}"
             )
         recipe = replace(pick(self.recipes, at.recipe or what.recipe, "recipe"), loss=what.loss)
-        if at.phases is not None:
-            epochs = sum(epochs for epochs, _ in at.phases)
-            recipe = replace(recipe, phases=at.phases if recipe.schedule == "steps" else ((epochs, 1.0),))
+        if (phases := what.phases or at.phases) is not None:
+            epochs = sum(epochs for epochs, _ in phases)
+            recipe = replace(recipe, phases=phases if recipe.schedule == "steps" else ((epochs, 1.0),))
+        at = replace(at, evaluate_every=round(at.evaluate_every / what.subset))
         data = pick(self.datasets, at.dataset or what.dataset, "data set")
         data = replace(data, preprocessing=what.preprocessing or data.preprocessing)
         return Run(at, what, data, recipe, self.root_seed)

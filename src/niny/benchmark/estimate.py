@@ -86,7 +86,7 @@ def operations(net: Network, images: torch.Tensor, recipe: Recipe) -> float:
 
 def run_flops(run: Run) -> float:
     """Of a whole training, looks at the test images left out."""
-    return image_flops(run) * TRAIN_IMAGES[run.data.name] * run.recipe.epochs
+    return image_flops(run) * TRAIN_IMAGES[run.data.name] * run.experiment.subset * run.recipe.epochs
 
 
 def study_seconds(work: Work, device: Device, number: int) -> float:

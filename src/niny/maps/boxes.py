@@ -21,7 +21,7 @@ from niny.data.sets import TinyImageNetVal
 from niny.maps.forward import class_maps, decide, untrained
 from niny.maps.grids import assemble
 from niny.maps.intervals import Scores, bootstrap, padded
-from niny.maps.scores import sampled, with_nulls
+from niny.maps.scores import sampled, some_of, with_nulls
 from niny.models import Network
 
 SHARED: Mapping[str, Mapping[str, str]] = {  # CIFAR-10 class: WordNet ids of Tiny-ImageNet that are plainly of it
@@ -100,7 +100,7 @@ def box_scores(
     index, targets, boxes = index[some.numpy()], targets[some], torch.from_numpy(val.boxes[index[some.numpy()]])
     side, place = val.images.shape[-1], next(net.parameters()).device
     area = ((boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)).double() / side**2
-    blank, few = untrained(net, seed), max(1, len(index) // 5)
+    blank, few = untrained(net, seed), some_of(len(index))
 
     def ask(values: Tensor, order: Tensor) -> dict[str, Tensor]:
         own = torch.arange(len(values), device=place), targets[: len(values)].to(place)
@@ -111,7 +111,7 @@ def box_scores(
     for kind, across in (("dense", side // preprocessor.shape[1]), ("shrunk", 1)):
         images = prepare(kind, val.images[index], preprocessor).to(place)
         maps, alone = class_maps(net, images), class_maps(blank, images[:few])
-        variants = with_nulls(net, maps, maps, alone, seed, across)
+        variants = with_nulls(net, maps, maps, alone, seed, across, classes=targets.to(place))
         samples |= sampled(variants, ask, len(index), f".{kind}")
         if kind == "shrunk":
             samples["box_accuracy"] = (decide(net, maps).argmax(1).cpu() == targets).double()

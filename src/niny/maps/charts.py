@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from niny.maps.intervals import Scores
-from niny.maps.meaning import against_nulls
+from niny.maps.meaning import MEANINGS, against_nulls
 from niny.maps.nested import runs
 from niny.maps.records import is_null, nulls_of
 from niny.maps.views import VIEWS
@@ -53,6 +53,17 @@ def score_table(scores: Scores, names: Iterable[str]) -> pd.DataFrame:
     return table.reindex(columns=[c for c in ("value", "low", "high", "n", "runs", *MARKS, "lies") if c in table])
 
 
+def score_html(scores: Scores, names: Iterable[str]) -> str:
+    """The same for a notebook, each kind of score under what it means, with nothing cut off."""
+    table = score_table(scores, names).fillna({"n": 0})
+    kinds = [f"{metric}: {MEANINGS[metric]}" for metric in (name.partition(".")[0] for name in table.index)]
+    readings = [name.partition(".")[2] for name in table.index]
+    table.index = pd.MultiIndex.from_arrays([kinds, readings], names=["score", "reading"])
+    with pd.option_context("display.max_colwidth", None):
+        html: str = table.to_html(na_rep="–")
+    return html
+
+
 @styled
 def draw_scores(
     scores: Scores,
@@ -71,7 +82,7 @@ def draw_scores(
         _line(axes, scores[name], nulls_of(scores, name), y)
     for y, (_, value) in enumerate((published or {}).items(), len(there)):
         axes.plot([value], [y], "D", markerfacecolor="none", markeredgecolor=ORANGE)
-    ticks = [*there, *(f"published median, 3x3 mass: {name}" for name in published or {})]
+    ticks = [*there, *(f"published median, 3x3 mass: {name}, {value}" for name, value in (published or {}).items())]
     axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
     axes.set_ylim(len(ticks) - 0.4, -0.6)
     axes.set(xlabel=label)
@@ -100,16 +111,16 @@ def _of(score: Mapping[str, Any]) -> str:
 def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title: str) -> "Figure | None":
     """Scores of 64 fixed test images against the epoch, beside the test error; a thin line a seed.
 
-    None where no epoch holds any.
+    None where fewer than three epochs hold any: too few to see a course.
     """
     panels = (
         ("test error, %", {"test error": "test_error"}),
         ("claim 1 and mass on 3x3 grids", {"claim 1": "map_claim1_rate"} | _masses()),
         ("how concentrated", {"entropy": "map_entropy", "Gini index": "map_gini"}),
     )
-    if not any("map_entropy" in row for rows in histories.values() for row in rows):
+    if len({row["epoch"] for rows in histories.values() for row in rows if "map_entropy" in row}) < 3:
         return None
-    figure, grid = _figure(9.5, 3.2, len(panels))
+    figure, grid = _figure(9.5, 3.6, len(panels))
     for axes, (label, columns) in zip(grid, panels, strict=True):
         for (name, column), colour in zip(columns.items(), (BLUE, ORANGE, GREEN, PINK, YELLOW), strict=False):
             _curves(axes, histories, name, column, colour)
@@ -118,7 +129,7 @@ def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title:
         axes.set(xlabel="epoch", ylabel=label)
         axes.set_ylim(bottom=0)
         if len(columns) > 1:
-            axes.legend(fontsize=7.5)
+            axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     entitle(figure, title)
     return figure
 

@@ -25,6 +25,7 @@ from niny.models import Network
 
 METRICS = ("agreement_rank", "agreement_top", "cascade_rank", "dipart_inside", "infidelity", "max_sensitivity")
 PLAIN = ("centre", "random")  # maps that know nothing and rank the cells all the same
+DRAWS = 5  # of the weights, in cascading randomisation
 ALIKE = {"agreement_rank": rank_correlation, "agreement_top": top_overlap}
 
 
@@ -86,23 +87,27 @@ def plain_orders(subject: Subject, like: Tensor) -> dict[str, Tensor]:
 def cascade_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor) -> Scores:
     """Rank correlation with the trained maps as layers lose their weights from the top, signed and absolute.
 
-    Its nulls are the correlations with the map that another image has then (what is common to all images), with a
-    Gaussian at the centre, and with noise.
+    Of each image the mean over DRAWS draws of the weights: a single one may happen to keep a map, or to turn it. The
+    nulls are the correlations with the map that another image has then (what is common to all images), with a Gaussian
+    at the centre, and with noise.
     """
     own = own_orders(subject.net, maps, predicted)
     ranks = {
-        f"{null}.{view}": rank_correlation(order, of)
+        f"{null}.{view}": [rank_correlation(order, of)]
         for null, of in plain_orders(subject, own["raw"]).items()
         for view, order in own.items()
     }
-    for depth, (layer, twin) in enumerate(cascade(subject.net, subject.draw("cascade")), 1):
-        blank = own_orders(twin, class_maps(twin, subject.images[few]), predicted)
-        for view, order in own.items():
-            reading = f"{depth}-{layer.rpartition('.')[2]}.{view}"
-            ranks[reading] = rank_correlation(order, blank[view])
-            ranks[f"{reading}.other_image"] = rank_correlation(order, blank[view].roll(1, 0))
-    signed = {f"cascade_rank.{name}": rank for name, rank in ranks.items()}
-    return bootstrap(signed | {absolute(name): rank.abs() for name, rank in signed.items()}, subject.draw("cascade"))
+    for draw in range(DRAWS):
+        for depth, (layer, twin) in enumerate(cascade(subject.net, subject.draw("cascade", draw)), 1):
+            blank = own_orders(twin, class_maps(twin, subject.images[few]), predicted)
+            for view, order in own.items():
+                reading = f"{depth}-{layer.rpartition('.')[2]}.{view}"
+                for null, of in (("", blank[view]), (".other_image", blank[view].roll(1, 0))):
+                    ranks.setdefault(f"{reading}{null}", []).append(rank_correlation(order, of))
+    drawn = {f"cascade_rank.{name}": torch.stack(found) for name, found in ranks.items()}
+    samples = {name: found.nanmean(0) for name, found in drawn.items()}
+    samples |= {absolute(name): found.abs().nanmean(0) for name, found in drawn.items()}
+    return bootstrap(samples, subject.draw("cascade"))
 
 
 def absolute(name: str) -> str:

@@ -39,7 +39,7 @@ def keep_found(found: Found, params: Params, folder: Path, root: Path, compute: 
         "test_error": said.error,
         "test_images": len(said.predicted),
         "grids": found.grids,
-        "skipped": dict(found.skipped),
+        "skipped": found.left_out,
     }
     inside = folder.resolve().is_relative_to(root.resolve())  # where the study lies is no part of a record
     kept = folder.resolve().relative_to(root.resolve()) if inside else Path(folder.name)

@@ -12,6 +12,7 @@ from niny.errors import NinyError
 from niny.evaluation.results import read_runs_of
 from niny.maps.forward import head_kind
 from niny.maps.intervals import Scores
+from niny.maps.meaning import MEANINGS
 from niny.maps.nested import RULE, runs
 from niny.maps.records import NULLS, is_null, nulls_of, takes_permuted_null, why_no_null
 from niny.maps.suite import (
@@ -28,43 +29,6 @@ from niny.training.device import Compute
 
 AUTHORS = "paper"  # the scale that the authors' own network stands beside
 COLUMNS = (*NULLS, "permuted")
-MEANINGS = {
-    "agreement_rank": "rank correlation of an attribution with the class map, cell by cell",
-    "agreement_top": "share of the largest tenth of the cells that an attribution and the class map have in common",
-    "box_accuracy": "share of the images with boxes that the network recognises",
-    "box_area": "share of the image that the object's box fills",
-    "box_energy": "share of the map's positive part inside the object's box",
-    "box_hit": "is the largest cell inside the object's box?",
-    "box_hit_near": "is it inside, or within the pointing game's tolerance?",
-    "box_maxacc": "MaxBoxAccV2; its threshold is chosen on the other half of the images",
-    "cascade_rank": "rank correlation with the trained map as layers lose their weights, from the last one down",
-    "claim1_rate": "does the map of the true class hold the image's largest activation?",
-    "completeness_error": "largest difference between the mean of a map and its logit",
-    "deletion_area": "area under the class's probability as pixels go in the order of the map",
-    "deletion_gain_centre": "less of it than in the order of a Gaussian at the centre",
-    "deletion_gain_other": "less of it than in the order of another image's map",
-    "dipart_inside": "share of a grid cell's evidence that lies inside the cell",
-    "entropy": "entropy of the true class's map: 1 flat, 0 one cell",
-    "equivariance": "correlation of the true class's map before and after a shift by one cell",
-    "focus": "share of the positive part on the two of four images that show the class",
-    "gini": "Gini index of the true class's map: 0 flat, 1 one cell",
-    "gridpg2_hit": "2x2 grids: is the largest cell in the image of the class?",
-    "gridpg2_mass": "2x2 grids: share of the map's positive part in the image of the class",
-    "gridpg2_mass_median": "the same, median",
-    "gridpg3_hit": "3x3 grids: is the largest cell in the image of the class?",
-    "gridpg3_mass": "3x3 grids: share of the map's positive part in the image of the class",
-    "gridpg3_mass_median": "the same, median",
-    "infidelity": "how badly the map foretells what the logit loses with a patch: 0 perfect, 1 not at all",
-    "insertion_area": "area under the class's probability as pixels come in the order of the map",
-    "insertion_gain_centre": "more of it than in the order of a Gaussian at the centre",
-    "insertion_gain_other": "more of it than in the order of another image's map",
-    "max_sensitivity": "largest relative change of the map under small changes of the image",
-    "place_energy": "canvas of nine images' size: share of the positive part on the image",
-    "place_hit": "canvas of nine images' size: is the largest cell on the image?",
-    "place_iou": "canvas of nine images' size: does the best window overlap the image by half?",
-    "top10_share": "share of the image's largest tenth of all cells that lies in the true class's map",
-    "translation_rise_4px": "rise of the test error under shifts by 4 pixels, per cent points",
-}
 
 
 @dataclass(frozen=True)
@@ -80,6 +44,11 @@ class Found:
     skipped: Mapping[str, str]
     permuted: Scores
     no_permuted: str
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """What there is no score of, and why."""
+        return {**self.skipped, **({} if self.permuted else {"permuted": self.no_permuted})}
 
 
 def score_path(
@@ -122,8 +91,7 @@ def to_json(found: Found) -> str:
     """One object: what was scored, and each score with value, interval, n, seeds and nulls."""
     scores = {name: score | {"nulls": _nulls(found, name)} for name, score in found.scores.items() if not is_null(name)}
     about = {"weights": str(found.weights), "data": found.data, "head": found.head, "seeds": list(found.seeds)}
-    missing = {} if found.permuted else {"permuted": found.no_permuted}
-    whole = {**about, "grids": found.grids, "skipped": {**found.skipped, **missing}, "scores": scores}
+    whole = {**about, "grids": found.grids, "skipped": found.left_out, "scores": scores}
     return json.dumps(whole, indent=1, sort_keys=True, allow_nan=False)
 
 

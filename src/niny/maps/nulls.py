@@ -27,6 +27,18 @@ def noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def as_its_own(values: Tensor, classes: Tensor) -> Tensor:
+    """Another image's map of what *it* shows: N x K x h x w of the items before, read where each item's class is.
+
+    Item i holds the maps of item i - 1, whose class is classes[i - 1]. Where a map is asked for a place, the map of a
+    class that is not there would be too weak a null: this one knows where objects lie, only not in this image.
+    """
+    place = torch.arange(len(values), device=values.device)
+    asked = values.clone()
+    asked[place, classes] = values[place, classes.roll(1)]
+    return asked
+
+
 def plain(maps: Tensor, side: int, seed: int) -> Mapping[str, Tensor]:
     """Three maps in the shape of `maps`, of grids of side x side images: one value, noise, each image's centre."""
     cell = centre(maps.shape[2] // side, maps.shape[3] // side).to(maps.device)

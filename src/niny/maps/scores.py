@@ -2,10 +2,11 @@
 
 A name is `metric.reading[.subset or null]`: `gridpg3_mass.centred`, `claim1_rate.raw.wrong`, `gridpg3_hit.raw.animals`,
 `gridpg3_mass.raw.untrained`. Readings are those of `niny.maps.views`. Nulls after a reading are the same score of
-another image's maps (`other_image`) and of the network before training (`untrained`); nulls in the place of a reading
-are maps that know nothing (`uniform`, `random`, `centre`). The same network trained on permuted labels is a null too:
-an experiment of its own, whose record has the same names. A null that a metric cannot have is absent: a map of one
-value has no largest cell or window, correlates with nothing, and never changes.
+another image's maps (`other_image`; where an object's place is asked for, its map of the class that it shows) and of
+the network before training (`untrained`); nulls in the place of a reading are maps that know nothing (`uniform`,
+`random`, `centre`). A network trained on permuted labels is a null too: an experiment of its own, whose record has the
+same names. A null that a metric cannot have is absent: a map of one value has no largest cell or window, correlates
+with nothing, and never changes.
 
 Shares, hits and masses lie between 0 and 1; the rise of the error under shifts is in per cent points. Nothing is chosen
 by confidence: grids are drawn from all images given, and the subsets (`correct`, `wrong`, `confident`, by what the
@@ -42,7 +43,8 @@ OF_MAPS = (  # need class maps
     *("insertion", "place", "top10_share"),
 )
 COMPLETENESS_IMAGES = 200
-NULL_IMAGES = 1000  # on which the nulls of figure 4 are measured; the untrained network on a fifth of them
+NULL_IMAGES = 1000  # on which the nulls of figure 4 are measured
+BLANK = 2  # the untrained network is scored on one item of so many
 
 Measure = Callable[[Tensor, Tensor], Mapping[str, Tensor]]  # values and order of the first n items -> n values of each
 
@@ -116,18 +118,29 @@ def skipped(net: Network) -> dict[str, str]:
 
 
 def with_nulls(
-    net: Network, maps: Tensor, others: Tensor, blank: Tensor, seed: int, side: int = 1, centres: int = 1
+    net: Network,
+    maps: Tensor,
+    others: Tensor,
+    blank: Tensor,
+    seed: int,
+    side: int = 1,
+    centres: int = 1,
+    classes: Tensor | None = None,
 ) -> Iterator[tuple[str, str, Tensor, Tensor]]:
     """(reading, null, values, order) of `maps` in every reading, and then of every null that stands beside them.
 
     `others` are maps of the first items, for the nulls that are made of them: each item gets the maps of the item
-    before it. `blank` are those of the first items by an untrained network. All are of canvases `side` images wide,
-    that have a middle in each of `centres` x `centres` parts.
+    before it, of its own class where `classes` (one an item) are given. `blank` are those of the first items by an
+    untrained network. All are of canvases `side` images wide, with a middle in each of `centres` x `centres` parts.
     """
     values, orders = values_of(net, side), orders_of(net, side)
-    for null, shown in (("", maps), (".other_image", others.roll(1, 0)), (".untrained", blank)):
-        for view, read in values.items():
-            yield view, null, read(shown), orders[view](shown)
+    for view, read in values.items():
+        yield view, "", read(maps), orders[view](maps)
+        yield view, ".untrained", read(blank), orders[view](blank)
+        other, order = read(others).roll(1, 0), orders[view](others).roll(1, 0)
+        if classes is not None:
+            other, order = nulls.as_its_own(other, classes), nulls.as_its_own(order, classes)
+        yield view, ".other_image", other, order
     for name, shown in nulls.plain(others, centres, seed).items():
         yield name, "", shown, shown
 
@@ -149,7 +162,7 @@ def figure4_scores(subject: Subject, maps: Tensor, said: Tensor) -> Scores:
     subsets = {".correct": correct, ".wrong": ~correct}
     classes = {f".{name}": labels == k for k, name in enumerate(subject.names)}
     others = maps[:NULL_IMAGES]
-    blank = class_maps(subject.blank, subject.images[: max(1, len(others) // 5)])
+    blank = class_maps(subject.blank, subject.images[: some_of(len(others))])
     variants = with_nulls(subject.net, maps, others, blank, subject.draw("noise"))
     samples = sampled(variants, lambda values, order: of_figure4(values, order, labels[: len(values)]), count)
     for name in [f"{metric}.{view}" for metric in ("claim1_rate", "top10_share") for view in values_of(subject.net)]:
@@ -198,7 +211,7 @@ def translation_scores(subject: Subject, predicted: Tensor | None, count: int) -
     images, labels = subject.images[few], subject.labels[few]
     before = logits(subject.net, images).argmax(1) if predicted is None else predicted[few]
     samples = {"translation_rise_4px": error_rise(subject.net, images, labels, before, 4)}
-    images, labels = images[: max(1, len(few) // 5)], labels[: max(1, len(few) // 5)]
+    images, labels = images[: some_of(len(few))], labels[: some_of(len(few))]
     alone = error_rise(subject.blank, images, labels, logits(subject.blank, images).argmax(1), 4)
     samples["translation_rise_4px.untrained"] = padded(alone, len(few))
     return bootstrap(samples, subject.draw("translation"))
@@ -212,14 +225,15 @@ def equivariance_scores(subject: Subject, maps: Tensor, count: int) -> Scores:
     few = subject.some(count)
     before, labels = maps[few], subject.labels[few]
     after = shifted_maps(subject.net, subject.images[few], before.shape[-1])
-    rows = max(1, count // 5)
+    rows = some_of(count)
     blank = class_maps(subject.blank, subject.images[few[:rows]])
     blank_after = shifted_maps(subject.blank, subject.images[few[:rows]], before.shape[-1])
     samples: dict[str, Tensor] = {}
     for view, read in values_of(subject.net).items():
         stem, moved = f"equivariance.{view}", [read(some) for some in after]
         samples[stem], samples[f"{stem}.unaligned"] = equivariance(read(before), moved, labels)
-        samples[f"{stem}.other_image"] = equivariance(read(before).roll(1, 0), moved, labels)[0]
+        other = nulls.as_its_own(read(before).roll(1, 0), labels)
+        samples[f"{stem}.other_image"] = equivariance(other, moved, labels)[0]
         alone = equivariance(read(blank), [read(some) for some in blank_after], labels[:rows])[0]
         samples[f"{stem}.untrained"] = padded(alone, len(few))
     plain = [nulls.plain(before, 1, subject.draw("noise", i)) for i in range(1 + len(after))]
@@ -317,17 +331,21 @@ def place_scores(subject: Subject, count: int) -> Scores:
     samples: dict[str, Tensor] = {}
     for kind in canvases.KINDS:
         canvas = canvases.canvases(kind, subject.images, subject.labels, chosen, corners, subject.draw("canvas"))
-        maps, blank = class_maps(subject.net, canvas), class_maps(subject.blank, canvas[: max(1, count // 5)])
-        variants = with_nulls(subject.net, maps, maps, blank, subject.draw("noise"), canvases.SIDE)
+        maps, blank = class_maps(subject.net, canvas), class_maps(subject.blank, canvas[: some_of(count)])
+        variants = with_nulls(subject.net, maps, maps, blank, subject.draw("noise"), canvases.SIDE, classes=labels)
         samples |= sampled(variants, measure, len(chosen), f".{kind}")
         del samples[f"place_iou.uniform.{kind}"]  # all windows are alike, but for rounding
     return bootstrap(samples, subject.draw("place"))
 
 
 def trained_and_blank(subject: Subject, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Class maps of the grids of images that `index` [G, n²] names, G x K x nh x nw, and untrained ones of a fifth."""
-    few = index[: max(1, len(index) // 5)]
+    """Class maps of the grids of images that `index` [G, n²] names, G x K x nh x nw, and untrained ones of some."""
+    few = index[: some_of(len(index))]
     return grid_maps(subject.net, subject.images, index), grid_maps(subject.blank, subject.images, few)
+
+
+def some_of(count: int) -> int:
+    return max(1, count // BLANK)
 
 
 def grid_maps(net: Network, images: Tensor, index: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ from niny.training.energy import Meter, open_meter
 from niny.training.lock import claim
 from niny.training.loop import Clock, Evaluation, TrainingData, evaluate, evaluate_together, live_share, train_epoch
 from niny.training.optimiser import make_optimiser
-from niny.training.permuted import with_labels_of
+from niny.training.permuted import as_asked
 from niny.training.processes import agreed, leads
 from niny.training.seeds import Seeds
 from niny.training.snapshots import FOLLOWED, followed_maps, keep_followed, keep_scores, lacks_photographs, look_at_maps
@@ -147,7 +147,7 @@ def train_seed(
     """
     record.describe_commit()  # from now on it is settled, whatever is edited and committed while this trains
     collapsed: list[dict[str, Any]] = []
-    data = with_labels_of(run, data)
+    data = as_asked(run, data)
     if seed and leads() and (lacking := lacks_photographs(run, root)):
         say(f"{label(run, seed)}  {lacking}")
     for attempt in range(ATTEMPTS):
