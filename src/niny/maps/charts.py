@@ -60,7 +60,7 @@ def score_html(scores: Scores, names: Iterable[str]) -> str:
     readings = [name.partition(".")[2] for name in table.index]
     table.index = pd.MultiIndex.from_arrays([kinds, readings], names=["score", "reading"])
     with pd.option_context("display.max_colwidth", None):
-        html: str = table.to_html(na_rep="–")
+        html: str = table.to_html(na_rep="–", col_space={"lies": "20em"} if len(table) else None)
     return html
 
 
