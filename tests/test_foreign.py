@@ -4,19 +4,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from planted import plant_scores, project, study_params
+from planted import plant, plant_scores, project, study_params
 
 from niny.cli import main
 from niny.errors import NinyError
 from niny.files import write_json
 from niny.maps import foreign as keeping
+from niny.maps.intervals import Scores
 from niny.maps.listing import Found
 from niny.models import initialise, nin_cifar
 from niny.models.weights import save_weights
-from niny.report.class_maps import authors_network
-from niny.report.foreign import foreign_table
+from niny.report.class_maps import authors_network, published
+from niny.report.foreign import AUTHORS, foreign_table
+from niny.report.parts import Table
+from niny.report.published import published_table
 from niny.report.study import Study, load_study
-from niny.report.tables import all_tables
+from niny.report.tables import all_tables, scores_table
 from niny.training.device import Compute
 from niny.training.loop import Evaluation
 
@@ -32,11 +35,11 @@ def root(tmp_path: Path) -> Path:
     return project(tmp_path / "project")
 
 
-def kept(root: Path, data: str = "cifar10") -> Study:
+def kept(root: Path, data: str = "cifar10", scores: Scores = SCORES) -> Study:
     folder = root / "results/authors"
     about = {"weights": "net.caffemodel", "sha256": "ab" * 32, "data": data, "test_error": 10.43, "test_images": 10_000}
     about["grids"] = 500
-    write_json(folder / "maps.json", {**about, "scores": SCORES})
+    write_json(folder / "maps.json", {**about, "scores": scores})
     write_json(folder / "environment.json", {"commit": "0123456789abcdef", "changed": False})
     return load_study(PARAMS, "full", root)
 
@@ -54,6 +57,57 @@ def test_questions_are_answered_by_their_scores_and_never_by_ours(root: Path) ->
     assert "uniform 0.100" in table.loc["claim1_rate.raw", "Nulls"]
     assert table.loc["gridpg3_hit.raw", "Value"] == "not measured"
     assert "authors" in all_tables(kept(root))
+
+
+def test_our_network_of_permuted_labels_is_a_null_for_theirs_where_it_learnt_them(root: Path) -> None:
+    run = PARAMS.run("full", "cifar10-nin-permuted")
+    plant_scores(root, run, {"claim1_rate.raw": (0.12, 0.11, 0.13)})
+
+    def told(train_error: float) -> tuple[str, str]:
+        plant(root, run, 0, 90.0, train_error=train_error)
+        study = kept(root)
+        (section,) = authors_network(study)
+        return foreign_table(study).set_index("Score").loc["claim1_rate.raw", "Nulls"], section.words[0]
+
+    nulls, words = told(88.0)
+    assert "permuted" not in nulls
+    assert "The null of permuted labels is missing" in words
+    nulls, words = told(5.0)
+    assert "permuted labels 0.120" in nulls
+    assert "`cifar10-nin-permuted`" in words
+
+
+def test_their_scores_are_in_the_table_of_all_scores_and_ours_are_not_theirs(root: Path) -> None:
+    plant_scores(root, PARAMS.run("full", "cifar10-nin"), {"gridpg3_hit.raw": (0.7, 0.6, 0.8)})
+    scores = scores_table(kept(root)).set_index("experiment")
+    assert scores.loc["cifar10-nin", "score"] == "gridpg3_hit.raw"
+    theirs = scores.loc[AUTHORS, ["score", "value", "low", "high", "n", "runs", "uniform"]]
+    assert theirs.to_list() == ["claim1_rate.raw", 0.51, 0.5, 0.52, 10_000, 1, 0.1]
+    assert AUTHORS not in set(scores_table(kept(root, "cifar100"))["experiment"])
+
+
+def test_every_kind_of_their_scores_is_folded_under_their_section(root: Path) -> None:
+    study = kept(root)
+    (section,) = authors_network(study)
+    table = section.items[1]
+    assert isinstance(table, Table)
+    assert table.folded
+    assert table.origin == section.items[0].origin
+    first = table.frame.iloc[0]
+    assert first.to_list() == ["largest activation in the true class's map", "0.510\n0.500 to 0.520", "uniform 0.100"]
+    assert all_tables(study)["authors-readings"].iloc[0]["raw"] == "0.510 (0.500 to 0.520)"
+    assert "authors-readings" not in all_tables(kept(root, "cifar100"))
+
+
+def test_their_median_stands_beside_the_published_ones(root: Path) -> None:
+    plant_scores(root, PARAMS.run("full", "cifar10-nin"), {"gridpg3_hit.raw": (0.7, 0.6, 0.8)})
+    median = {"value": 0.2, "interval": [0.1, 0.3], "n": 7, "seeds": {"0": 0.2}}
+    study = kept(root, scores=SCORES | {"gridpg3_mass_median.raw.confident": median})
+    table = published_table(study).set_index(["Whose network", "Attribution"])
+    assert table.loc[(AUTHORS, "class map, raw"), ["Median", "n"]].to_list() == ["0.200\n0.100 to 0.300", "7 grids"]
+    assert table.loc[("cifar10-nin", "class map, raw"), "Median"] == "not measured"
+    (shown,) = published(study)
+    assert shown.origin.endswith("of the authors' network in `results/authors`, commit 0123456789")
 
 
 def test_without_a_record_or_with_one_of_other_images_nothing_is_shown(root: Path) -> None:

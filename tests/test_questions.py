@@ -10,6 +10,9 @@ from planted import ROOT, plant, plant_scores, project, study_params
 
 from niny.evaluation.claims import load_claims
 from niny.evaluation.rules import MapScore, Score
+from niny.maps.intervals import score
+from niny.maps.nested import over_seeds
+from niny.maps.records import save_scores
 from niny.report import write_figures, write_report, write_tables
 from niny.report.article import headlines
 from niny.report.class_maps import map_image, one_network
@@ -224,6 +227,24 @@ def test_heads_are_compared_with_the_reference_by_maps_less_what_all_share(root:
     assert heads_table(load_study(PARAMS, "trial", root)).empty
     (label,) = {whole_label(question) for question in QUESTIONS if question.label.startswith("…")}
     assert label == "largest in the true map on images it gets wrong"
+
+
+def test_a_score_of_fewer_runs_than_its_row_says_so_in_its_cell(root: Path) -> None:
+    asked = ("claim1_rate.centred", "agreement_rank.occlusion.centred", "equivariance.centred")
+    plant_network(root, {name: around(0.5) for name in asked}, seeds=3)
+    plant_network(root, {asked[0]: around(0.7)}, "cifar10-nin-aug", seeds=3)
+    folder, aug = root / "results/full/maps", "cifar10-nin-aug"
+    alone = {asked[1]: score(0.7, (0.69, 0.71), 50)}
+    by_seed = {0: alone | {asked[2]: score(0.7, (0.69, 0.71), 50)}, 1: {asked[2]: score(0.7, (0.69, 0.71), 50)}}
+    save_scores(folder / f"{aug}.attribution.json", aug, "full", "gap", over_seeds(by_seed))
+    table = heads_table(load_study(PARAMS, "full", root)).set_index("Network")
+    assert table.loc[aug, "n"] == "3"
+    assert table.loc[aug, "Largest in the true map"] == "0.700\nabove"
+    assert table.loc[aug, "Agrees with occlusion (r)"] == "0.700\nabove\n(one run)"
+    assert table.loc[aug, "Moves with the image (r)"].endswith("\n(2 runs)")
+    plant_scores(root, PARAMS.run("full", "cifar10-nin"), {asked[0]: around(0.5)})
+    table = heads_table(load_study(PARAMS, "full", root)).set_index("Network")
+    assert table.loc["cifar10-nin", "Largest in the true map"] == "0.500\n0.490 to 0.510\n(one run)"
 
 
 def test_networks_that_were_scored_alone_are_counted(root: Path) -> None:

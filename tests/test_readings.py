@@ -1,16 +1,24 @@
-"""The tables by reading and by attribution, where a score lies to its nulls, and medians of subsets."""
+"""The tables by reading, attribution and layer, published medians, where a score lies to its nulls, and medians."""
 
 from pathlib import Path
 
 import pytest
 import torch
+from planted import plant_scores
 from test_questions import PARAMS, around, plant_network
 from test_questions import root as root
 
+from niny.maps.charts import PUBLISHED
 from niny.maps.intervals import bootstrap_median, score
-from niny.maps.meaning import against_nulls
-from niny.report.readings import agreement_table, readings_table
+from niny.maps.meaning import MEANINGS, against_nulls
+from niny.report import write_report, write_tables
+from niny.report.class_maps import agreement, readings, unmeasured
+from niny.report.published import published_table
+from niny.report.readings import METRICS, agreement_table, cascade_table, readings_table
 from niny.report.study import load_study
+from niny.report.words import NONE, NOT_MEASURED, number
+
+FIRST = {"cascade_rank.1-cccp6.raw": around(0.3)}
 
 
 def test_a_row_has_every_reading_and_the_nulls_of_the_first(root: Path) -> None:
@@ -19,17 +27,119 @@ def test_a_row_has_every_reading_and_the_nulls_of_the_first(root: Path) -> None:
     table = readings_table(load_study(PARAMS, "full", root)).set_index("Kind of score")
     assert [*table] == ["raw", "centred", "margin", "Nulls (raw)"]
     mass = table.loc["3x3 grids: mass in the right cell"]
-    assert mass.to_list() == ["0.200 (0.190 to 0.210)", "–", "0.400 (0.390 to 0.410)", mass["Nulls (raw)"]]
+    assert mass.to_list() == ["0.200 (0.190 to 0.210)", NOT_MEASURED, "0.400 (0.390 to 0.410)", mass["Nulls (raw)"]]
     assert mass["Nulls (raw)"] == "uniform 0.100, untrained 0.120"
+    assert table.loc["entropy: 1 flat, 0 one cell"].to_list() == [NOT_MEASURED] * 3 + [NONE]
+    (shown,) = readings(load_study(PARAMS, "full", root))
+    assert shown.frame.set_index("Kind of score").loc[mass.name, "raw"] == "0.200\n0.190 to 0.210"
+    assert readings_table(load_study(PARAMS, "trial", root)).empty
 
 
-def test_agreement_stands_beside_its_nulls_in_columns(root: Path) -> None:
-    scores = {f"agreement_rank.lrp.{view}": around(0.5) for view in ("raw", "centred")}
-    plant_network(root, scores | {"agreement_rank.lrp.centred.other_image": around(0.2)})
-    (row,) = agreement_table(load_study(PARAMS, "full", root)).to_dict("records")
+def test_every_kind_of_score_of_a_map_has_a_row() -> None:
+    of_networks = {"box_accuracy", "box_area", "translation_rise_4px"}
+    elsewhere = {"agreement_rank", "agreement_top", "cascade_rank"}
+    assert {metric for metric, _ in METRICS} == set(MEANINGS) - of_networks - elsewhere
+
+
+def test_scores_without_a_reading_are_of_the_raw_map_alone(root: Path) -> None:
+    shares = {
+        "dipart_inside": around(0.7),
+        "dipart_inside.untrained": around(0.6),
+        "dipart_inside.uniform": around(0.1),
+    }
+    plant_network(root, shares | {"completeness_error": around(0.002, 0), "gini.softmax": around(0.4)})
+    table = readings_table(load_study(PARAMS, "full", root)).set_index("Kind of score")
+    (inside,) = (row for label, row in table.iterrows() if "takes in the rest from neighbours" in str(label))
+    assert inside.to_list() == ["0.700 (0.690 to 0.710)", NONE, "uniform 0.100, untrained 0.600"]
+    assert table.loc["mean of a map less its logit: largest difference", "raw"] == "0.002"
+
+
+def test_a_network_that_is_sure_of_nothing_has_no_median_of_such_images(root: Path) -> None:
+    plant_network(root, {"gridpg3_mass_median.raw": around(0.2), "gridpg2_hit.raw": around(0.2)})
+    table = readings_table(load_study(PARAMS, "full", root))
+    assert table["raw"][table["Kind of score"] == "… median, of images it is sure of"].to_list() == [
+        NOT_MEASURED,
+        "no such image",
+    ]
+
+
+def test_agreement_stands_over_its_own_nulls_in_every_reading(root: Path) -> None:
+    scores = {f"agreement_rank.lrp.{view}": around(value) for view, value in (("raw", 0.5), ("centred", 0.4))}
+    scores |= {"agreement_rank.lrp.raw.other_image": around(0.3), "agreement_rank.lrp.centred.other_image": around(0.2)}
+    scores |= {"agreement_rank.lrp.centre": around(0.1), "agreement_top.lrp.raw": around(0.6)}
+    scores |= {"agreement_rank.lrp.raw.untrained": around(-0.1), "agreement_rank.lrp.random": around(0.01)}
+    plant_network(root, scores)
+    study = load_study(PARAMS, "full", root)
+    (row,) = agreement_table(study).to_dict("records")
     assert row["Attribution"] == "Layer-wise relevance"
-    assert (row["Map less the mean"], row["Other image"]) == ("0.500 (0.490 to 0.510)", "0.200")
+    assert row["Raw map"] == "0.500\n0.490 to 0.510\nother image 0.300\ncentre 0.100"
+    assert row["Less the mean"] == "0.400\n0.390 to 0.410\nother image 0.200\ncentre 0.100"
+    assert row["Top tenth, raw"] == "0.600\n0.590 to 0.610\nother image not measured\ncentre not measured"
+    assert row["Softmax"] == NOT_MEASURED
+    (shown,) = agreement(study)
+    assert "Noise and the untrained network's maps correlate at -0.100 to 0.010, over all" in shown.note
     assert agreement_table(load_study(PARAMS, "trial", root)).empty
+
+
+def test_maps_are_followed_as_layers_lose_their_weights_from_the_last_down(root: Path) -> None:
+    depths = ("10-conv1", "2-cccp5", "1-cccp6")
+    scores = {f"cascade_rank.{depth}.raw": around(i / 10) for i, depth in enumerate(depths)}
+    scores |= {f"{name}.absolute": around(0.5) for name in scores}
+    scores |= {"cascade_rank.2-cccp5.raw.other_image": around(0.04), "cascade_rank.centre.raw": around(0.3)}
+    scores |= {"cascade_rank.2-cccp5.raw.absolute.other_image": around(0.06)}
+    plant_network(root, scores)
+    table = cascade_table(load_study(PARAMS, "full", root)).set_index("Weights drawn anew")
+    assert [*table.index[:3]] == ["cccp6", "cccp6 to cccp5", "cccp6 to conv1"]
+    second = table.loc["cccp6 to cccp5"]
+    assert second["Raw map"] == "0.100\n0.090 to 0.110\nother image 0.040"
+    assert second["Raw map, absolute"] == "0.500\n0.490 to 0.510\nother image 0.060"
+    assert second["Less the mean"] == NOT_MEASURED
+    assert table.loc["none; a blob at the centre instead", "Raw map"] == "0.300\n0.290 to 0.310"
+    assert table.loc["none; noise instead", "Raw map"] == NOT_MEASURED
+    assert cascade_table(load_study(PARAMS, "trial", root)).empty
+
+
+def test_what_the_reference_was_not_asked_is_said(root: Path) -> None:
+    plant_network(root, {"claim1_rate.raw": around(0.5)})
+    (said,) = unmeasured(load_study(PARAMS, "full", root))
+    assert said.startswith("Not measured of the maps of `cifar10-nin`: agreement with other attributions and what ")
+    plant_network(root, {"gini.raw": around(0.5), "agreement_top.lrp.raw": around(0.5)} | FIRST)
+    assert unmeasured(load_study(PARAMS, "full", root)) == []
+
+
+def test_the_new_tables_are_on_the_page_and_each_line_of_a_cell_is_small(root: Path) -> None:
+    plant_network(root, {"claim1_rate.raw": around(0.2)} | FIRST)
+    write_tables(PARAMS, "full", root)
+    page = write_report(PARAMS, "full", root).read_text()
+    assert '<table class="map-published">' in page
+    assert '<table class="map-cascade">' in page
+    assert "0.300<small>0.290 to 0.310</small><small>other image not measured</small>" in page
+    assert "0.300<br>0.290 to 0.310<br>other image not measured" in (root / "results/full/README.md").read_text()
+
+
+def test_published_medians_stand_before_ours_and_what_is_missing_is_said(root: Path) -> None:
+    name = "gridpg3_mass_median.raw.confident"
+    nulls = {"gridpg3_mass.uniform": around(0.111, 0), "gridpg3_mass.raw.confident.other_image": around(0.12)}
+    plant_network(root, {name: around(0.2), "gridpg3_mass_median.margin": around(0.6)} | nulls)
+    table = published_table(load_study(PARAMS, "full", root)).set_index(["Whose network", "Attribution"])
+    theirs = table.loc["CoDA-Net, published"]
+    assert theirs["Median"].to_list() == [number(value) for value in PUBLISHED.values()]
+    assert set(theirs["n"]) == {"4,500 scores"}
+    ours = table.loc["cifar10-nin"]
+    assert ours.loc["class map, raw"].to_list() == [
+        "0.200\n0.190 to 0.210",
+        "500 grids",
+        "uniform 0.111, other image 0.120",
+    ]
+    assert ours.loc["class map, margin"].to_list() == ["no such image", NONE, NONE]
+    assert ours.loc["class map, centred"].to_list() == [NOT_MEASURED, NONE, NONE]
+    assert "authors' network" not in table.index
+
+
+def test_published_medians_stand_beside_no_other_images_and_no_unscored_network(root: Path) -> None:
+    assert published_table(load_study(PARAMS, "full", root)).empty
+    plant_scores(root, PARAMS.run("smoke", "cifar10-nin"), {"gridpg3_mass_median.raw.confident": around(0.2)})
+    assert published_table(load_study(PARAMS, "smoke", root)).empty
 
 
 @pytest.mark.parametrize(

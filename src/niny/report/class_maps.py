@@ -8,12 +8,23 @@ from niny.maps import nested
 from niny.maps.boxes import LEFT_OUT
 from niny.maps.pictures import MOST
 from niny.maps.records import is_null
+from niny.maps.scores import SURE
 from niny.report.drawing import Picture
 from niny.report.dynamics import dynamics_picture, followed
 from niny.report.elsewhere import elsewhere, elsewhere_table
-from niny.report.foreign import FOLDER, foreign_record, foreign_table, made_at, sampling
+from niny.report.foreign import (
+    AUTHORS,
+    FOLDER,
+    authors_study,
+    foreign_record,
+    foreign_table,
+    made_at,
+    permuted_told,
+    sampling,
+)
 from niny.report.heads import heads_table
 from niny.report.parts import Image, Section, Table, image, origin, table
+from niny.report.published import published_table
 from niny.report.questions import (
     NULLS,
     QUESTIONS,
@@ -25,11 +36,17 @@ from niny.report.questions import (
     questions_table,
     short,
 )
-from niny.report.readings import agreement_table, readings_table
+from niny.report.readings import agreement_nulls, agreement_table, cascade_table, readings_table
 from niny.report.scores import scores_picture
 from niny.report.study import REFERENCE, Study, data_name
 from niny.report.tables import boxes_table
-from niny.report.words import NONE, between, listed, plural
+from niny.report.words import NONE, between, listed, plural, through
+
+READ = (
+    "Of each class's map: as it is (raw), less the mean of all classes' (centred), less the best other class (margin), "
+    "as a probability among the classes (softmax). Two scores, marked by a dash in the other readings, are of the raw "
+    "map alone. Below a value, in small: its 95 % interval. Beside a median stand its nulls' means."
+)
 
 
 def class_maps(study: Study) -> Section:
@@ -46,13 +63,15 @@ def class_maps(study: Study) -> Section:
             "score stands beside its nulls, what the same score gives for maps that know less: "
             f"{'; '.join(f'{short(null)}, {meaning}' for null, meaning in NULLS.items())}. {RULE}"
         )
-        words += one_network(study)
+        words += one_network(study) + unmeasured(study)
         items = [
             scores_of_maps(study),
             *readings(study),
+            *published(study),
             image(study, scores_picture(study), scored(study)),
             *heads(study),
             *agreement(study),
+            *randomised(study),
             *other_data(study),
             *items,
         ]
@@ -85,6 +104,14 @@ def one_network(study: Study) -> list[str]:
     return [f"One network of {which} was scored: its intervals are over images and speak of it alone."] * bool(alone)
 
 
+def unmeasured(study: Study) -> list[str]:
+    """Which tables are missing, because the reference's maps were not asked."""
+    asked = {"every kind of score": readings_table, "agreement with other attributions": agreement_table}
+    asked["what is left of them as layers lose their weights"] = cascade_table
+    missing = [what for what, frame in asked.items() if frame(study).empty]
+    return [f"Not measured of the maps of `{REFERENCE}`: {listed(missing)}."] * bool(missing)
+
+
 def scores_of_maps(study: Study) -> Table:
     """A row for each question, with its score and interval under it."""
     frame = questions_table(study)
@@ -104,6 +131,11 @@ def narrow(frame: pd.DataFrame) -> pd.DataFrame:
     counted = frame["n"].str.replace(" ", "\n", n=1)
     shown = frame.assign(Question=frame["Question"] + "\n" + frame["Score"], Value=value, n=counted)
     return shown.drop(columns=["Score", "95 % interval"])
+
+
+def under(frame: pd.DataFrame) -> pd.DataFrame:
+    """Readings as wide as a page: an interval under its value."""
+    return frame.replace(r"^(\S+) \((.+ to .+)\)$", r"\1\n\2", regex=True)
 
 
 def other_data(study: Study) -> list[Table]:
@@ -127,24 +159,64 @@ def readings(study: Study) -> list[Table]:
     """All kinds of scores of the reference's maps, reading by reading."""
     frame = readings_table(study)
     note = (
-        "Of each class's map: as it is (raw), less the mean of all classes' (centred), less the best other class "
-        "(margin), as a probability among the classes (softmax). Under softmax cross-entropy what all maps share is "
-        "left open, and only raw depends on it. Under MaxBoxAccV2 a map of one value (uniform) gives the box around "
-        "the whole image: see how far that comes before reading the others. Beside a median stand its nulls' means."
+        f"{READ} Under softmax cross-entropy what all maps share is left open, and only raw depends on it. Under "
+        "MaxBoxAccV2 a map of one value (uniform) gives the box around the whole image: see how far that comes before "
+        "reading the others. Agreement with other attributions, and with maps whose weights were drawn anew, have "
+        "tables of their own."
     )
     title = f"Every kind of score of the maps of {REFERENCE}, in four readings"
-    return [table(study, title, frame, "map-readings", [REFERENCE], note)] if len(frame) else []
+    return [table(study, title, under(frame), "map-readings", [REFERENCE], note)] if len(frame) else []
+
+
+def published(study: Study) -> list[Table]:
+    """What others published of the grid pointing game, beside what was measured here."""
+    frame = published_table(study)
+    note = (
+        "Mass in the right cell of 3x3 grids, of images that a network is sure of: the median over their cells. The "
+        "published medians are computed from the result files of Böhle, Fritz and Schiele (2021, CoDA-Nets, network "
+        "9L-S-CoDA-SQ): another network, trained with another loss, binary cross-entropy. They stand beside ours, not "
+        f"against them. Ours are of images with their class at a probability of {SURE} or more; n counts the grids "
+        "that hold any. Below a median, in small, its 95 % interval; its nulls are means."
+    )
+    if not len(frame):
+        return []
+    shown = table(study, "Grid pointing game beside published medians", frame, "map-published", [REFERENCE], note)
+    theirs = f"; of the {AUTHORS} in `results/{FOLDER}`, {made_at(study)}" if foreign_record(study) else ""
+    return [replace(shown, origin=shown.origin + theirs)]
 
 
 def agreement(study: Study) -> list[Table]:
     """Other attributions beside the reference's class maps, in numbers."""
     frame = agreement_table(study)
     note = (
-        "Spearman's rank correlation over the cells of an image, for the predicted class. Agreement about this image "
-        "is what goes beyond another image's map and the centre; the nulls are those of the maps less their mean."
+        "Spearman's rank correlation over the cells of an image, for the predicted class, and the share of the largest "
+        "tenth of the cells that both have in common. Below each, in small: its 95 % interval, and its nulls in the "
+        "same reading. Agreement about this image is what goes beyond another image's map and the centre; with itself "
+        f"the class map agrees by definition, and its nulls are what matters.{blind_told(study)}"
     )
     title = f"Other attributions and the class maps of {REFERENCE}"
     return [table(study, title, frame, "map-agreement", [REFERENCE], note)] if len(frame) else []
+
+
+def blind_told(study: Study) -> str:
+    """The nulls that have no line of their own in each cell: by how much they agree with anything."""
+    units = {"agreement_rank": "correlate at {}", "agreement_top": "have {} of the largest tenth in common"}
+    told = [units[metric].format(through(found)) for metric, found in agreement_nulls(study).items()]
+    return f" Noise and the untrained network's maps {listed(told)}, over all rows and readings." if told else ""
+
+
+def randomised(study: Study) -> list[Table]:
+    """What is left of the reference's maps as its layers lose what they learnt."""
+    frame = cascade_table(study)
+    note = (
+        "Spearman's rank correlation, over the cells of an image, of the trained network's map with that of the same "
+        "network whose weights were drawn anew from its last layer down to the one named. The lower the better: then "
+        "maps depend on what was learnt. A pattern that survives may come back with either sign, so the absolute "
+        "correlation stands beside the signed one. Below each, in small: its 95 % interval, and the null of another "
+        "image's map under the same weights. Absolute correlations of chance are above 0: the last rows show how far."
+    )
+    title = f"The maps of {REFERENCE} as its layers lose their weights"
+    return [table(study, title, frame, "map-cascade", [REFERENCE], note)] if len(frame) else []
 
 
 def boxes(study: Study) -> list[Table]:
@@ -166,13 +238,24 @@ def authors_network(study: Study) -> tuple[Section, ...]:
         f"(sampling error of the test set: {between(sampling(record))}): a network of the paper's kind and accuracy "
         "that nobody here trained. Its second pooling averages, where the paper says that it takes the largest. These "
         "are the same questions to its maps, on the same test images, and as many as "
-        f"{record['grids']} grids of each kind. It is one network: intervals are over images. The null of permuted "
-        "labels is missing: its authors published no network that learnt such.",
+        f"{record['grids']} grids of each kind. It is one network: intervals are over images. {permuted_told(study)}",
     )
     weights = f"`{record['weights']}`, SHA-256 {record['sha256'][:12]}"
     made = f"1 run in `results/{FOLDER}`: {weights}, {made_at(study)}"
     shown = table(study, "The questions to the authors' own network", narrow(foreign_table(study)), "authors")
-    return (Section("authors", "The authors' own network", words, (replace(shown, origin=made),), level=3),)
+    items = tuple(replace(item, origin=made) for item in (shown, *authors_readings(study)))
+    return (Section("authors", "The authors' own network", words, items, level=3),)
+
+
+def authors_readings(study: Study) -> list[Table]:
+    """All kinds of scores of their network's maps, as those of the reference."""
+    frame = readings_table(authors_study(study))
+    note = (
+        f"{READ} All scores, by class, subset and kind of canvas, are in "
+        f"[tables/map-scores.csv](tables/map-scores.csv) under `{AUTHORS}`."
+    )
+    title = "Every kind of score of the maps of the authors' own network, in four readings"
+    return [table(study, title, under(frame), "authors-readings", [], note, folded=True)] if len(frame) else []
 
 
 def heads(study: Study) -> list[Table]:
@@ -185,7 +268,8 @@ def heads(study: Study) -> list[Table]:
         "of maps less their mean over the classes, because raw maps of two networks may differ in what all their maps "
         "share. A fully connected head, and a locally connected layer, read what comes before them in tiles of the "
         "training size where a canvas is larger, each as if it stood alone. With one run (n) on either side two "
-        "networks are compared, not two ways of training: runs of one experiment lie apart too."
+        "networks are compared, not two ways of training: runs of one experiment lie apart too. "
+        "A score of fewer runs than its row's n says so below it."
     )
     title = "Other heads and ways of training"
     return [table(study, title, frame, "map-heads", [*frame["Network"]], note)]

@@ -9,11 +9,12 @@ from niny.evaluation.results import read_json, read_scores
 from niny.evaluation.rules import ExperimentResult
 from niny.evaluation.statistics import Interval, sampling_error
 from niny.maps.foreign import RECORD
-from niny.report.questions import QUESTIONS, question_row
+from niny.report.questions import QUESTIONS, no_permuted, permuted_twin, question_row
 from niny.report.study import REFERENCE, Study
-from niny.report.words import told_commit
+from niny.report.words import NOT_MEASURED, told_commit
 
 FOLDER = "authors"  # of results/
+AUTHORS = "authors' network"  # where ours are named by their experiment
 
 
 def foreign_record(study: Study) -> dict[str, Any] | None:
@@ -38,8 +39,26 @@ def made_at(study: Study) -> str:
 
 def foreign_table(study: Study) -> pd.DataFrame:
     """A row for each question that was put to the reference, with what was found; words where it was not."""
-    scores = read_scores(study.root / "results" / FOLDER / RECORD)
-    theirs = replace(study, results={REFERENCE: ExperimentResult(maps=scores)})
+    theirs = authors_study(study)
     asked = [question for question in QUESTIONS if question.experiment == REFERENCE]
     frame = pd.DataFrame([question_row(theirs, question) for question in asked])
-    return frame.drop(columns="Network").replace("not run", "not measured")
+    return frame.drop(columns="Network").replace("not run", NOT_MEASURED)
+
+
+def authors_study(study: Study) -> Study:
+    """The study with their network's scores in the place of the reference's, and none of ours.
+
+    But for the network that learnt permuted labels, where it is as wide as theirs: a null for it too.
+    """
+    scores = read_scores(study.root / "results" / FOLDER / RECORD)
+    twin = permuted_twin(study, REFERENCE)
+    null = {twin: study.result(twin)} if twin and study.scale.width == 1 else {}
+    return replace(study, results={REFERENCE: ExperimentResult(maps=scores), **null})
+
+
+def permuted_told(study: Study) -> str:
+    """Where the null of permuted labels comes from, since they published no network that learnt such; or why none."""
+    why, twin = no_permuted(authors_study(study), REFERENCE), permuted_twin(study, REFERENCE)
+    if twin is None or why:
+        return "The null of permuted labels is missing: its authors published no network that learnt such."
+    return f"The null of permuted labels is this study's own network that learnt such, `{twin}`."

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from niny.config import SOURCES, Run
+from niny.evaluation.rules import Score
 from niny.maps.forward import class_maps
 from niny.models import build
 from niny.report.questions import QUESTIONS, Question, fair, relation
@@ -46,10 +47,22 @@ def _cell(study: Study, network: str, question: Question) -> str:
     if here is None or there is None:
         return NONE
     if network == REFERENCE:
-        return f"{number(here.value)}\n{through(here.interval) if here.interval else ''}"
+        return _lines(number(here.value), through(here.interval) if here.interval else "", fewer(study, network, here))
     if question.unit == "correlation" and cells_a_side(study.run(network)) != cells_a_side(study.run(REFERENCE)):
         return f"{NONE}\n{APART}"
-    return f"{number(here.value)}\n{WHERE[relation(here, there)]}"
+    return _lines(number(here.value), WHERE[relation(here, there)], fewer(study, network, here))
+
+
+def fewer(study: Study, network: str, score: Score) -> str:
+    """How many runs a score is of, where that is fewer than the network's row says."""
+    runs = len(score.seeds)
+    if runs >= study.errors(network).n:
+        return ""
+    return "(one run)" if runs == 1 else f"({runs} runs)"
+
+
+def _lines(*parts: str) -> str:
+    return "\n".join(filter(None, parts))
 
 
 def cells_a_side(run: Run) -> int:

@@ -19,7 +19,7 @@ from niny.report.explorer import Explorer
 from niny.report.markdown import KEPT, code, plain
 from niny.report.parts import Article, Image, Part, Table
 from niny.report.study import load_study
-from niny.report.words import NONE
+from niny.report.words import NONE, NOT_MEASURED
 
 HERE = Path(__file__).parent
 INKS = {
@@ -51,6 +51,7 @@ NUMBERS = {
     "How many",
     "Took",
     "Value",
+    "Median",
     "Difference",
     "p",
     "Wins",
@@ -73,7 +74,10 @@ PROSE = {
     "Nulls",
     "What it means",
 }
-WORDS = ("not run", "no number yet", "one run", "not rerun", "collapsed", "not measured", "no experiment", NONE)
+WORDS = (
+    *("not run", "no number yet", "one run", "not rerun", "collapsed", "no experiment", "no such image"),
+    *("not computed", NOT_MEASURED, NONE),
+)
 
 
 def write_report(params: Params, scale: str, root: Path) -> Path:
@@ -127,7 +131,7 @@ def kind(column: str) -> str:
 def cell(value: str, column: str) -> Markup:
     """A table cell: verdicts as pills, run folders as links, words in place of numbers set apart."""
     first, _, rest = str(value).partition("\n")
-    small = Markup("<small>{}</small>").format(rest) if rest else Markup("")
+    small = Markup("").join(Markup("<small>{}</small>").format(line) for line in rest.split("\n") if line)
     if column == "Verdict" and first != NONE:
         return Markup('<span class="pill {}">{}</span>').format(first.replace(" ", "-"), first) + small
     if column == "Runs" and first.startswith("runs/"):

@@ -14,7 +14,7 @@ from niny.evaluation.rules import MapScore, Score, VariesMore
 from niny.maps import meaning
 from niny.maps.records import nulls_of, takes_permuted_null, why_no_null
 from niny.report.study import REFERENCE, Study
-from niny.report.words import NONE, listed, number, plural, through
+from niny.report.words import NONE, NOT_MEASURED, listed, number, plural, through
 
 RULE = (
     "A score is called above (or below) another number when its whole 95 % interval lies above (or below) the other's; "
@@ -204,7 +204,7 @@ def question_row(study: Study, question: Question) -> dict[str, str]:
     score = study.result(question.experiment).maps.get(question.score)
     row = {"Question": question.asks, "Score": question.score, "Network": question.experiment}
     if score is None:
-        none = "not measured" if len(study.of(question.experiment)) else "not run"
+        none = NOT_MEASURED if len(study.of(question.experiment)) else "not run"
         return row | {"Value": none, "95 % interval": NONE, "n": "0", "Nulls": NONE, "What it means": NONE}
     return row | {
         "Value": number(score.value),
@@ -231,7 +231,7 @@ def _spread_rows(study: Study) -> list[dict[str, str]]:
                     "Question": "Do raw maps vary more from seed to seed than those less their mean?",
                     "Score": f"{claim.rule.wide} / {claim.rule.narrow}",
                     "Network": claim.rule.experiment,
-                    "Value": number(record["ours"]) if known else "not measured",
+                    "Value": number(record["ours"]) if known else NOT_MEASURED,
                     "95 % interval": NONE,
                     "n": plural(record["n"], "network"),
                     "Nulls": NONE,

@@ -12,6 +12,7 @@ from niny.report.drawing import Picture
 from niny.report.questions import NULLS, QUESTIONS, Question, fair, has_connected_maps, nulls_at
 from niny.report.readings import cell
 from niny.report.study import Study
+from niny.report.words import NOT_MEASURED
 from niny.style import BLUE, INK, MUTED, ORANGE
 
 COLUMNS = 3
@@ -100,7 +101,7 @@ def _panel(axes: Axes, study: Study, question: Question, networks: list[str]) ->
                 axes.plot([of.value], [line], MARKS[null], color="none", markeredgecolor=MUTED, markersize=4)
             _score(axes, score, line, COLOURS[reading])
         if not read:
-            axes.text(0.02, y, "not measured", va="center", size=7.5, color=MUTED)
+            axes.text(0.02, y, NOT_MEASURED, va="center", size=7.5, color=MUTED)
 
 
 def _score(axes: Axes, score: Score, y: float, colour: str) -> None:

@@ -19,11 +19,12 @@ from niny.maps.boxes import SHARED
 from niny.maps.records import is_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
 from niny.report.elsewhere import elsewhere, elsewhere_table
-from niny.report.foreign import foreign_record, foreign_table
+from niny.report.foreign import AUTHORS, authors_study, foreign_record, foreign_table
 from niny.report.heads import heads_table
 from niny.report.pairs import pairs_table
+from niny.report.published import published_table
 from niny.report.questions import NULLS, nulls_at, questions_table
-from niny.report.readings import agreement_table, readings_table
+from niny.report.readings import agreement_table, cascade_table, readings_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.spread import families, spread_table
 from niny.report.study import REFERENCE, Study, count, load_study, ours
@@ -57,7 +58,9 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "map-questions": questions_table(study),
         "map-scores": scores_table(study),
         "map-readings": readings_table(study),
+        "map-published": published_table(study),
         "map-agreement": agreement_table(study),
+        "map-cascade": cascade_table(study),
         "map-heads": heads_table(study),
         "pairs": pairs_table(study),
         "box-classes": boxes_table(),
@@ -68,10 +71,15 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "missing": missing_table(study),
         "reproduce": reproduce_table(study),
         **({"trials": trials_table(study, scale)} if (scale := trial_scale(study.params)) else {}),
-        **({"authors": foreign_table(study)} if foreign_record(study) else {}),
+        **(authors_tables(study) if foreign_record(study) else {}),
         **({"spread": spread_table(study)} if families(study) else {}),
         **{f"questions-{name}": elsewhere_table(study, name) for name in elsewhere(study)},
     }
+
+
+def authors_tables(study: Study) -> dict[str, pd.DataFrame]:
+    """Those of the network that the authors published."""
+    return {"authors": foreign_table(study), "authors-readings": readings_table(authors_study(study))}
 
 
 def table_name(part: Results) -> str:
@@ -185,9 +193,10 @@ def with_wilson(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def scores_table(study: Study) -> pd.DataFrame:
-    """All scores of class maps, a line for each of each experiment; a null that it does not have is left empty.
+    """All scores of class maps, a line for each of each experiment and of the authors' own network.
 
-    `low` and `high` are the 95 % interval, over the images of `runs` networks; nulls are values of the same score.
+    A null that a score does not have is left empty; nulls are values of the same score. `low` and `high` are the 95 %
+    interval, over the images of `runs` networks.
     """
     rows = [
         _scored(study, experiment.name, name)
@@ -195,6 +204,7 @@ def scores_table(study: Study) -> pd.DataFrame:
         for name in sorted(study.result(experiment.name).maps)
         if not is_null(name)
     ]
+    rows += _authors_scores(study) if foreign_record(study) else []
     return pd.DataFrame(rows, columns=[*SCORED, *NULLS])
 
 
@@ -204,6 +214,12 @@ def _scored(study: Study, experiment: str, name: str) -> dict[str, Any]:
     cells = (experiment, name, score.value, low, high, score.n, len(score.seeds))
     nulls = {null: of.value for null, of in nulls_at(study, experiment, name).items()}
     return dict(zip(SCORED, cells, strict=True)) | nulls
+
+
+def _authors_scores(study: Study) -> list[dict[str, Any]]:
+    theirs = authors_study(study)
+    names = sorted(name for name in theirs.result(REFERENCE).maps if not is_null(name))
+    return [_scored(theirs, REFERENCE, name) | {"experiment": AUTHORS} for name in names]
 
 
 WHY_SHARED = {

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from niny.evaluation.statistics import Interval
 
 NONE = "–"  # a cell to which the question does not apply
+NOT_MEASURED = "not measured"
 
 
 def number(value: float | None) -> str:

@@ -1,0 +1,44 @@
+"""Published medians of the grid pointing game beside ours: another network with another loss, and so no rival."""
+
+import pandas as pd
+
+from niny.evaluation.rules import Score
+from niny.maps.charts import PUBLISHED
+from niny.maps.records import nulls_of
+from niny.maps.views import VIEWS
+from niny.report.foreign import AUTHORS, authors_study, foreign_record
+from niny.report.questions import short
+from niny.report.readings import absent, spread
+from niny.report.study import REFERENCE, Study
+from niny.report.words import NONE, number
+
+DATA = "cifar10"  # whose test images were in the published grids
+THEIRS, THEIR_COUNT = "CoDA-Net, published", "4,500 scores"
+COLUMNS = ("Attribution", "Whose network", "Median", "n", "Nulls")
+
+
+def published_table(study: Study) -> pd.DataFrame:
+    """A row for each published median, then for each reading of the reference's maps and of the authors' network's.
+
+    Empty where the reference learns other images, or was not scored.
+    """
+    if REFERENCE not in study.results or study.run(REFERENCE).data.name != DATA or not study.result(REFERENCE).maps:
+        return pd.DataFrame(columns=COLUMNS)
+    rows = [(method, THEIRS, number(median), THEIR_COUNT, "not computed") for method, median in PUBLISHED.items()]
+    rows += [_row(study, REFERENCE, view) for view in VIEWS]
+    if foreign_record(study):
+        rows += [_row(authors_study(study), AUTHORS, view) for view in VIEWS]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _row(study: Study, whose: str, view: str) -> tuple[str, str, str, str, str]:
+    scores, name = study.result(REFERENCE).maps, f"gridpg3_mass_median.{view}.confident"
+    method = f"class map, {view}"
+    if name not in scores:
+        return method, whose, absent(scores, name), NONE, NONE
+    nulls = ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls_of(scores, name).items())
+    return method, whose, _median(scores[name]), f"{scores[name].n:,} grids", nulls or NONE
+
+
+def _median(score: Score) -> str:
+    return "\n".join(filter(None, (number(score.value), spread(score))))
