@@ -57,7 +57,7 @@ def test_a_subset_is_the_first_images_with_their_labels(params: Params, data: Tr
 def test_labels_to_be_learnt_by_heart_are_looked_at_as_often_at_every_scale(params: Params) -> None:
     """Of chance labels a network learns none in the few epochs of a small scale: training error stays at 90 %."""
     runs = [params.run(scale, "cifar10-nin-permuted") for scale in ("smoke", "seeds", "short", "paper")]
-    assert {run.recipe.epochs for run in runs} == {200}
+    assert {run.recipe.epochs for run in runs} == {100}
     for run in runs:
         usual = params.run(run.scale.name, "cifar10-nin-nodropout")
         seen = run.experiment.subset * run.scale.evaluate_every
