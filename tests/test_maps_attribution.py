@@ -12,7 +12,7 @@ from niny.maps.forward import class_maps, logits
 from niny.maps.nested import over_seeds
 from niny.maps.records import nulls_of
 from niny.maps.sanity import _patches, cascade, infidelity, max_sensitivity, own_maps
-from niny.maps.views import VIEWS
+from niny.maps.views import ORDERS, VIEWS
 from niny.models import Network, cnn, initialise, linear_cifar, nin_cifar
 from niny.models.blocks import GlobalAveragePool
 
@@ -160,8 +160,10 @@ def test_top_overlap_of_equal_and_of_opposite_maps() -> None:
 
 def test_dipart_of_a_local_and_of_a_global_network() -> None:
     canvas, classes = torch.rand(3, 10, 48, 48), torch.tensor([0, 4, 9])
-    assert dipart(looking(Colours()), canvas, classes, 3, 4).tolist() == [1] * 3
-    assert dipart(looking(Everywhere()), canvas, classes, 3, 4).tolist() == pytest.approx([1 / 9] * 3)
+    for view, shares in dipart(looking(Colours()), canvas, classes, 3, 4, ORDERS).items():
+        assert shares.tolist() == [1] * 3, view
+    for view, shares in dipart(looking(Everywhere()), canvas, classes, 3, 4, ORDERS).items():
+        assert shares.tolist() == pytest.approx([1 / 9] * 3), view
 
 
 @pytest.mark.parametrize(("head", "first"), [("gap", []), ("fc", ["fc"])])

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from niny.maps.grids import cells_of, of_classes
+from niny.maps.heads import Reading
 from niny.models import Network
 from niny.models.blocks import Dropout, GlobalAveragePool, LocallyConnected, ResponseNorm
 
@@ -164,19 +165,24 @@ def _to_cells(found: Tensor, cells: int) -> Tensor:
     return F.adaptive_avg_pool2d(summed, cells)[:, 0]
 
 
-def dipart(net: Network, canvas: Tensor, classes: Tensor, side: int, cell: int) -> Tensor:
+def dipart(
+    net: Network, canvas: Tensor, classes: Tensor, side: int, cell: int, readings: Mapping[str, Reading]
+) -> dict[str, Tensor]:
     """DiPart (Rao et al. 2022): what does a part of the map see of its neighbours?
 
-    The map of the class shown in one cell of n x n grids, averaged over that cell alone, is traced back to the input:
-    the share of the gradient's size that lies in the cell, G values. Below 1 by what the receptive field (27 pixels
-    of a 32-pixel image) takes in from beyond; a network without any locality scores 1/n².
+    The map, in each of the readings, of the class shown in one cell of n x n grids, averaged over that cell alone, is
+    traced back to the input: the share of the gradient's size that lies in the cell, G values a reading. Below 1 by
+    what the receptive field (27 pixels of a 32-pixel image) takes in from beyond; a network without any locality scores
+    1/n². NaN where a reading does not depend on the image.
     """
     net.eval()
-    shares = []
+    shares: dict[str, list[Tensor]] = {view: [] for view in readings}
     for some, of in zip(canvas.float().split(2), classes.split(2), strict=True):
         images = some.clone().requires_grad_()
-        own = of_classes(net.class_maps(images), of[:, None])
-        (gradient,) = torch.autograd.grad(cells_of(own, side)[:, 0, cell].mean(-1).sum(), images)
-        by_cell = cells_of(gradient.abs().sum(1, keepdim=True), side)[:, 0].double().sum(-1)
-        shares.append(by_cell[:, cell] / by_cell.sum(1))
-    return torch.cat(shares)
+        maps = net.class_maps(images)
+        for view, read in readings.items():
+            own = cells_of(of_classes(read(maps), of[:, None]), side)[:, 0, cell]
+            (gradient,) = torch.autograd.grad(own.mean(-1).sum(), images, retain_graph=True)
+            by_cell = cells_of(gradient.abs().sum(1, keepdim=True), side)[:, 0].double().sum(-1)
+            shares[view].append(by_cell[:, cell] / by_cell.sum(1))
+    return {view: torch.cat(found) for view, found in shares.items()}

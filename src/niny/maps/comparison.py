@@ -17,7 +17,7 @@ from niny.maps.agreement import rank_correlation, top_overlap
 from niny.maps.attribution import INNER, METHODS, attribute, dipart
 from niny.maps.forward import class_maps, decide, head_kind
 from niny.maps.grids import assemble, sample_grids
-from niny.maps.heads import own_orders, values_of
+from niny.maps.heads import orders_of, own_orders, values_of
 from niny.maps.intervals import Scores, bootstrap, score
 from niny.maps.sanity import cascade, infidelity, max_sensitivity
 from niny.maps.scores import Subject
@@ -136,6 +136,8 @@ def dipart_scores(subject: Subject, count: int) -> Scores:
     """What the middle cell of 3x3 grids sees of its neighbours: 1/9 would be everything alike."""
     index = sample_grids(subject.labels, 3, count, subject.draw("grids", 3)).to(subject.labels.device)
     canvas, classes = assemble(subject.images[index]), subject.labels[index][:, 4]
-    nets = {"dipart_inside": subject.net, "dipart_inside.untrained": subject.blank}
-    shares = {name: dipart(net, canvas, classes, 3, 4) for name, net in nets.items()}
-    return bootstrap(shares, subject.draw("dipart")) | {"dipart_inside.uniform": score(1 / 9)}
+    samples: dict[str, Tensor] = {}
+    for null, net in (("", subject.net), (".untrained", subject.blank)):
+        found = dipart(net, canvas, classes, 3, 4, orders_of(net, 3))
+        samples |= {f"dipart_inside.{view}{null}": shares for view, shares in found.items()}
+    return bootstrap(samples, subject.draw("dipart")) | {"dipart_inside.uniform": score(1 / 9)}

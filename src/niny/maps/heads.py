@@ -52,13 +52,12 @@ def of_classes(net: Network, maps: Tensor, side: int = 1) -> Tensor:
     return values_of(net, side)["raw"](maps)
 
 
-@torch.no_grad()
 def connected_maps(head: FullyConnected, side: int, maps: Tensor) -> Tensor:
     """N x K x (side h) x (side w) maps -> N x classes x the same: over each image their mean is the logit."""
     height, width = maps.shape[2] // side, maps.shape[3] // side
-    weight = head.fc.weight.view(head.fc.out_features, maps.shape[1], height, width).repeat(1, 1, side, side)
+    weight = head.fc.weight.detach().view(head.fc.out_features, maps.shape[1], height, width).repeat(1, 1, side, side)
     kept = 1.0
     if isinstance(head.dropout, Dropout) and not head.dropout.inverted:
         kept = head.dropout.level / 256  # the authors' dropout scales when it tests
     shares = torch.einsum("nkhw,ckhw->nchw", maps, weight)
-    return kept * height * width * shares + head.fc.bias[:, None, None]
+    return kept * height * width * shares + head.fc.bias.detach()[:, None, None]

@@ -49,7 +49,7 @@ METRICS = {  # how its name begins and ends: what it is, and where best
     ("infidelity", ""): "infidelity: 0 perfect, 1 foretells nothing",
     ("max_sensitivity", ""): "max-sensitivity: 0 never changes",
 }
-RAW_ALONE = ("completeness_error", "dipart_inside")  # their names have no reading
+RAW_ALONE = ("completeness_error",)  # its name has no reading
 COMPARED = {  # a column of agreement: how names of its scores begin, and the reading
     "Raw map": ("agreement_rank", "raw"),
     "Less the mean": ("agreement_rank", "centred"),
