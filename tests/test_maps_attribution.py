@@ -158,6 +158,12 @@ def test_top_overlap_of_equal_and_of_opposite_maps() -> None:
     assert top_overlap(maps, -maps).tolist() == [0] * 5
 
 
+def test_the_order_of_probabilities_can_be_traced_back_where_one_class_takes_all() -> None:
+    maps = torch.tensor([200.0, 3.0, -50.0])[None, :, None, None].requires_grad_()
+    (gradient,) = torch.autograd.grad(ORDERS["softmax"](maps)[0, 0].sum(), maps)
+    assert gradient.flatten().tolist() == pytest.approx([1, -1, 0], abs=1e-6)
+
+
 def test_dipart_of_a_local_and_of_a_global_network() -> None:
     canvas, classes = torch.rand(3, 10, 48, 48), torch.tensor([0, 4, 9])
     for view, shares in dipart(looking(Colours()), canvas, classes, 3, 4, ORDERS).items():

@@ -42,7 +42,8 @@ def log_odds(maps: Tensor) -> Tensor:
     first = maps.argmax(1, keepdim=True)
     behind = maps.scatter(1, first, -torch.inf).logsumexp(1, keepdim=True)
     every = maps.logsumexp(1, keepdim=True)
-    others = every + torch.log1p(-(maps - every).exp())  # exact enough for all but the first, whose p is near 1
+    chance = (maps - every).exp().scatter(1, first, 0.0)
+    others = every + torch.log1p(-chance)  # exact enough for all but the first, whose p is near 1
     return maps - others.scatter(1, first, behind)
 
 

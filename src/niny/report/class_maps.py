@@ -45,8 +45,8 @@ from niny.report.words import NONE, between, listed, plural, through
 READ = (
     "Of each class's map: as it is (raw), less the mean of all classes' (centred), less the best other class (margin), "
     "as a probability among the classes (softmax). That a map's mean is its logit, marked by a dash in the other "
-    "readings, is said of the raw map alone. Below a value, in small: its 95 % interval. Beside a median stand its nulls' "
-    "means."
+    "readings, is said of the raw map alone. Below a value, in small: its 95 % interval. Beside a median stand the "
+    "means of its nulls."
 )
 
 
