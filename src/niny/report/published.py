@@ -4,10 +4,9 @@ import pandas as pd
 
 from niny.evaluation.rules import Score
 from niny.maps.charts import PUBLISHED
-from niny.maps.records import nulls_of
 from niny.maps.views import VIEWS
 from niny.report.foreign import AUTHORS, authors_study, foreign_record
-from niny.report.questions import short
+from niny.report.questions import nulls_at, short
 from niny.report.readings import absent, spread
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, number
@@ -36,7 +35,7 @@ def _row(study: Study, whose: str, view: str) -> tuple[str, str, str, str, str]:
     method = f"class map, {view}"
     if name not in scores:
         return method, whose, absent(scores, name), NONE, NONE
-    nulls = ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls_of(scores, name).items())
+    nulls = ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls_at(study, REFERENCE, name).items())
     return method, whose, _median(scores[name]), f"{scores[name].n:,} grids", nulls or NONE
 
 

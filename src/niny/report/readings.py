@@ -12,7 +12,7 @@ from niny.evaluation.rules import Score
 from niny.maps.attribution import METHODS, TITLES
 from niny.maps.records import BY_WHAT_IT_SAYS, nulls_of
 from niny.maps.views import VIEWS
-from niny.report.questions import NULLS, short
+from niny.report.questions import NULLS, nulls_at, short
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, NOT_MEASURED, number, through
 
@@ -77,7 +77,7 @@ def readings_table(study: Study, experiment: str = REFERENCE) -> pd.DataFrame:
         names = names_of(metric, end)
         first = next((view for view in names if names[view] in scores), "raw")
         told = {view: cell(scores[name]) if name in scores else absent(scores, name) for view, name in names.items()}
-        nulls = nulls_of(scores, names[first]) if names[first] in scores else {}
+        nulls = nulls_at(study, experiment, names[first]) if names[first] in scores else {}
         listed = ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls.items())
         rows.append({"Kind of score": label, **told, f"Nulls ({first})": listed or NONE})
     frame = pd.DataFrame(rows).fillna(NONE)
