@@ -50,7 +50,7 @@ def test_plots_are_those_of_the_records(clone: Path, params: Params) -> None:
     shown = {(p["experiment"], p["run"], p["epoch"], p["images"]): float(p["error"]) for p in vega["data"]["values"]}
     for experiment in params.experiments_at(SCALE):
         for seed, folder in enumerate(sorted((clone / params.run(SCALE, experiment.name).folder).glob("seed-*"))):
-            for row in table(folder / "history.csv"):
+            for row in (row for row in table(folder / "history.csv") if row["test_error"]):  # looked at now and then
                 assert shown[experiment.name, str(seed), row["epoch"], "test"] == float(row["test_error"])
     call(clone, "dvc", "plots", "show", curves, errors, "--out", "build/plots")
     page = (clone / "build/plots/index.html").read_text()
