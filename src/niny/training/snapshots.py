@@ -25,7 +25,7 @@ from niny.maps.concentration import entropy, gini
 from niny.maps.forward import class_maps, head_kind, why_no_maps
 from niny.maps.intervals import Scores, bootstrap, rates
 from niny.maps.records import save_seed
-from niny.maps.views import VIEWS
+from niny.maps.views import ORDERS, VIEWS
 from niny.models import Network
 from niny.training.device import Compute
 from niny.training.loop import TrainingData
@@ -35,7 +35,9 @@ IMAGES, GRIDS, SIDE = 64, 16, 3
 KEPT_IMAGES, KEPT_EPOCHS = 12, 24
 FOLLOWED = "followed.npz"
 PHOTOGRAPHS = "tiny-imagenet-val"
-LOOKS = ("map_claim1_rate", "map_entropy", "map_gini", *(f"map_gridpg3_mass_{view}" for view in VIEWS))
+ENDS = {view: "" if view == "raw" else f"_{view}" for view in VIEWS}  # of the names of what is looked at in each map
+OWN = tuple(f"map_{look}{end}" for look in ("claim1_rate", "entropy", "gini") for end in ENDS.values())
+LOOKS = (*OWN, *(f"map_gridpg3_mass_{view}" for view in VIEWS))
 COLUMNS = tuple(f"{look}{end}" for look in LOOKS for end in ("", "_low", "_high"))  # and its 95 % interval over images
 
 
@@ -53,11 +55,19 @@ def look_at_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -
     images, labels = data.test_images[some], data.test_labels[some]
     with compute.autocast():
         maps = class_maps(net, images)
-        own = maps[torch.arange(len(maps), device=maps.device), labels]
-        hits = {"map_claim1_rate": figure4.holds_largest(maps, labels)}
-        spread = {"map_entropy": entropy(own), "map_gini": gini(own)}  # a dead map has no entropy
+        hits = {f"map_claim1_rate{end}": figure4.holds_largest(ORDERS[v](maps), labels) for v, end in ENDS.items()}
+        spread = concentrations(maps, labels)
         masses = grid_masses(net, images, labels)
     return columns(rates(hits, seed=0) | bootstrap(spread, seed=0) | bootstrap(masses, seed=0))
+
+
+def concentrations(maps: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """How concentrated the true class's map is in every reading; a dead map has no entropy."""
+    place, found = torch.arange(len(maps), device=maps.device), dict[str, Tensor]()
+    for view, end in ENDS.items():
+        own = VIEWS[view](maps)[place, labels]
+        found |= {f"map_entropy{end}": entropy(own), f"map_gini{end}": gini(own)}
+    return found
 
 
 def columns(scores: Scores) -> dict[str, float]:
