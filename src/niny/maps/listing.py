@@ -14,7 +14,7 @@ from niny.maps.forward import head_kind
 from niny.maps.intervals import Scores
 from niny.maps.meaning import MEANINGS
 from niny.maps.nested import RULE, runs
-from niny.maps.records import NULLS, is_null, nulls_of, takes_permuted_null, why_no_null
+from niny.maps.records import NULLS, is_null, nulls_of, permuted_null, why_no_null
 from niny.maps.suite import (
     compare_subjects,
     left_out,
@@ -67,12 +67,14 @@ def score_path(
     if attribution:
         scores |= compare_subjects(subjects, pictures, seed=params.root_seed, grids=grids)
     seeds = tuple(sorted(subjects.nets.keys() | subjects.recorded.keys()))
-    permuted, no_permuted = permuted_null(params, scale, name, about.get("experiment"), root)
+    permuted, no_permuted = permuted_scores_or_why(params, scale, name, about.get("experiment"), root)
     head, skipped = head_kind(subjects.net), left_out(subjects, pictures)
     return Found(path, name, head, seeds, grids, scores, skipped, permuted, no_permuted)
 
 
-def permuted_null(params: Params, scale: str, data: str, experiment: str | None, root: Path) -> tuple[Scores, str]:
+def permuted_scores_or_why(
+    params: Params, scale: str, data: str, experiment: str | None, root: Path
+) -> tuple[Scores, str]:
     """The scores of the network that learnt permuted labels, or none and why."""
     twin, scores = permuted_twin(params, scale, data), permuted_scores(params, scale, data, experiment, root)
     if scores is None:
@@ -97,8 +99,8 @@ def to_json(found: Found) -> str:
 
 def _nulls(found: Found, name: str) -> dict[str, Any]:
     nulls = nulls_of(found.scores, name)
-    if name in found.permuted and takes_permuted_null(name):
-        nulls["permuted"] = found.permuted[name]
+    if (permuted := permuted_null(found.permuted, name, found.head == "gap")) is not None:
+        nulls["permuted"] = permuted
     return {null: {key: score[key] for key in ("value", "interval", "n")} for null, score in nulls.items()}
 
 

@@ -23,6 +23,7 @@ DIGITS = 6  # of a score: networks compute in float32, which has seven
 STEPS, NOTHING = 31, -128  # rounding by a tenth of a standard deviation or so: less than a thousand resamples tell
 BLIND = ("uniform", "random", "centre")  # maps that know nothing: of a subset as of the whole
 NULLS = (*BLIND, "other_image", "unaligned", "untrained")
+NOT_LEARNT = ("box_area", "completeness_error")  # true of the images, or of any network
 BY_WHAT_IT_SAYS = frozenset(("correct", "wrong", "confident"))
 
 
@@ -99,9 +100,18 @@ def nulls_of(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {null: score for null, score in found.items() if score is not None}
 
 
-def takes_permuted_null(name: str) -> bool:
-    """Not on images chosen by what a network says of them: two networks' choices are of different images."""
-    return BY_WHAT_IT_SAYS.isdisjoint(name.split("."))
+def permuted_null(scores: Mapping[str, Any], name: str, averages: bool) -> Any:
+    """Among a permuted network's scores, the null of a score of another network: beside a median the mean, or None.
+
+    None for images chosen by what a network says of them, since two networks choose different ones; for what no network
+    learns; and for raw maps of a network whose head does not average (`averages`), which are free up to what all
+    classes' weights share.
+    """
+    parts = name.split(".")
+    unlike = not averages and not {"raw", "channel"}.isdisjoint(parts)
+    if unlike or parts[0] in NOT_LEARNT or not BY_WHAT_IT_SAYS.isdisjoint(parts):
+        return None
+    return scores.get(name.replace("_median", ""))
 
 
 def why_no_null(train_errors: Collection[float], classes: int) -> str:

@@ -33,6 +33,7 @@ from niny.report.questions import (
     fair,
     has_connected_maps,
     no_permuted,
+    permuted_twin,
     questions_table,
     short,
 )
@@ -122,6 +123,12 @@ def scores_of_maps(study: Study) -> Table:
     note += nested.RULE
     if why := no_permuted(study, REFERENCE):
         note += f" The null of permuted labels is missing: {why}."
+    elif twin := permuted_twin(study, REFERENCE):
+        run = study.run(twin)
+        note += (
+            f" The network of permuted labels differs in more than these: it is {run.experiment.title}, trained for "
+        )
+        note += f"{run.recipe.epochs} epochs by a recipe of its own (`{twin}`)."
     return table(study, "Questions to the class maps", narrow(frame), "map-questions", names, note)
 
 

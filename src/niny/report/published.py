@@ -13,6 +13,7 @@ from niny.report.words import NONE, number
 
 DATA = "cifar10"  # whose test images were in the published grids
 THEIRS, THEIR_COUNT = "CoDA-Net, published", "4,500 scores"
+SURE_OF, ALL = ".confident", ""  # images that a network is sure of, as the published ones are, and all beside them
 COLUMNS = ("Attribution", "Whose network", "Median", "n", "Nulls")
 
 
@@ -24,15 +25,15 @@ def published_table(study: Study) -> pd.DataFrame:
     if REFERENCE not in study.results or study.run(REFERENCE).data.name != DATA or not study.result(REFERENCE).maps:
         return pd.DataFrame(columns=COLUMNS)
     rows = [(method, THEIRS, number(median), THEIR_COUNT, "not computed") for method, median in PUBLISHED.items()]
-    rows += [_row(study, REFERENCE, view) for view in VIEWS]
+    rows += [_row(study, REFERENCE, view, of) for view in VIEWS for of in (SURE_OF, ALL)]
     if foreign_record(study):
-        rows += [_row(authors_study(study), AUTHORS, view) for view in VIEWS]
+        rows += [_row(authors_study(study), AUTHORS, view, of) for view in VIEWS for of in (SURE_OF, ALL)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _row(study: Study, whose: str, view: str) -> tuple[str, str, str, str, str]:
-    scores, name = study.result(REFERENCE).maps, f"gridpg3_mass_median.{view}.confident"
-    method = f"class map, {view}"
+def _row(study: Study, whose: str, view: str, of: str) -> tuple[str, str, str, str, str]:
+    scores, name = study.result(REFERENCE).maps, f"gridpg3_mass_median.{view}{of}"
+    method = f"class map, {view}" + ("" if of else ", all images")
     if name not in scores:
         return method, whose, absent(scores, name), NONE, NONE
     nulls = ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls_at(study, REFERENCE, name).items())

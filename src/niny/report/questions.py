@@ -12,7 +12,7 @@ import pandas as pd
 
 from niny.evaluation.rules import MapScore, Score, VariesMore
 from niny.maps import meaning
-from niny.maps.records import nulls_of, takes_permuted_null, why_no_null
+from niny.maps.records import nulls_of, permuted_null, why_no_null
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, NOT_MEASURED, listed, number, plural, through
 
@@ -245,9 +245,10 @@ def nulls_at(study: Study, experiment: str, score: str) -> dict[str, Score]:
     """{null: its score} beside a score, that of the network that learnt permuted labels of the same data among them."""
     nulls: dict[str, Score] = nulls_of(study.result(experiment).maps, score)
     twin = permuted_twin(study, experiment)
-    if twin is None or no_permuted(study, experiment) or not takes_permuted_null(score):
+    if twin is None or no_permuted(study, experiment):
         return nulls
-    found = study.result(twin).maps.get(score)
+    averages = study.params.experiments[experiment].head == "gap"
+    found: Score | None = permuted_null(study.result(twin).maps, score, averages)
     return nulls if found is None else {**nulls, "permuted_labels": found}
 
 
