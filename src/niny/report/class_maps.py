@@ -180,11 +180,11 @@ def published(study: Study) -> list[Table]:
     """What others published of the grid pointing game, beside what was measured here."""
     frame = published_table(study)
     note = (
-        "Mass in the right cell of 3x3 grids, of images that a network is sure of: the median over their cells. The "
+        "Mass in the right cell of 3x3 grids: the median over their cells, of images that a network is sure of. The "
         "published medians are computed from the result files of Böhle, Fritz and Schiele (2021, CoDA-Nets, network "
         "9L-S-CoDA-SQ): another network, trained with another loss, binary cross-entropy. They stand beside ours, not "
-        f"against them. Ours are of images with their class at a probability of {SURE} or more; n counts the grids "
-        "that hold any. Below a median, in small, its 95 % interval; its nulls are means."
+        f"against them. Ours are of images with their class at a probability of {SURE} or more, where n counts the "
+        "grids that hold any, and beside them of all images, which nothing was chosen of. Below a median, in small, its 95 % interval; its nulls are means."
     )
     if not len(frame):
         return []
