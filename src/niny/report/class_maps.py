@@ -184,8 +184,8 @@ def published(study: Study) -> list[Table]:
         "published medians are computed from the result files of Böhle, Fritz and Schiele (2021, CoDA-Nets, network "
         "9L-S-CoDA-SQ): another network, trained with another loss, binary cross-entropy. They stand beside ours, not "
         f"against them. Ours are of images with their class at a probability of {SURE} or more, where n counts the "
-        "grids that hold any, and beside them of all images. Below a median, in small, its 95 % interval; its nulls are "
-        "means."
+        "grids that hold any, and beside them of all images. Below a median, in small, its 95 % interval; its nulls "
+        "are means."
     )
     if not len(frame):
         return []
