@@ -155,6 +155,11 @@ def test_runs_that_hold_images_out_make_no_stage_and_those_without_maps_of_their
     first = {"smoke-cifar10-nin", "demo-cifar10-nin", "seeds-cifar10-nin", "short-cifar10-nin"}
     kept = {key for key in stages["mapped"] if key.startswith(("seeds-", "short-", "paper-"))}
     assert set(stages["attributed"]) == first | kept
+    nulls = {key: run["null"] for key, run in stages["attributed"].items()}
+    assert nulls["short-cifar10-nin"] == "results/short/maps/cifar10-nin-permuted.attribution.json"
+    assert nulls["short-cifar10-nin-permuted"] == nulls["demo-cifar10-nin"] == "data/cifar10"
+    assert nulls["paper-cifar100-nin"] == "data/cifar100"
+    assert stages["mapped"]["smoke-cifar10-nin-fc"]["null"] == "results/smoke/maps/cifar10-nin-permuted.json"
     assert set(stages["explored"]) == first | {"paper-cifar10-nin"}
 
 

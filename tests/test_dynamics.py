@@ -59,7 +59,7 @@ def test_time_runs_to_the_right_as_the_error_falls(study: Study) -> None:
 def test_a_fully_connected_head_has_no_map_of_a_class_and_a_dead_network_nothing_to_follow(study: Study) -> None:
     assert followed(study) == [NIN]
     assert (
-        "cifar10-nin, largest in the true map: 0.500 at an error of 55.0 %, 0.500 at the end"
+        "cifar10-nin, largest in the true map, as they are: 0.500 at an error of 55.0 %, 0.500 at the end"
         in dynamics_picture(study).alt
     )
 

@@ -94,7 +94,10 @@ def test_every_kind_of_their_scores_is_folded_under_their_section(root: Path) ->
     assert table.folded
     assert table.origin == section.items[0].origin
     first = table.frame.iloc[0]
-    assert first.to_list() == ["largest activation in the true class's map", "0.510\n0.500 to 0.520", "uniform 0.100"]
+    assert first.to_list() == ["largest activation in the true class's map", "0.510\n0.500 to 0.520", "10,000"]
+    nulls = section.items[2]
+    assert isinstance(nulls, Table)
+    assert nulls.frame.iloc[0].to_list() == [first.iloc[0], "uniform 0.100"]
     assert all_tables(study)["authors-readings"].iloc[0]["raw"] == "0.510 (0.500 to 0.520)"
     assert "authors-readings" not in all_tables(kept(root, "cifar100"))
 

@@ -202,18 +202,19 @@ def test_infidelity_of_the_exact_map_is_zero_and_of_a_stranger_is_not() -> None:
     assert found["own"].tolist() == pytest.approx([0] * 4, abs=1e-5)
     assert found["scaled"].tolist() == pytest.approx([0] * 4, abs=1e-5)
     assert (found["stranger"] > 0.01).all()
-    assert found["opposite"].tolist() == found["nothing"].tolist() == [1] * 4
+    assert found["opposite"].tolist() == pytest.approx([0] * 4, abs=1e-5), "the best scale may be negative"
+    assert found["nothing"].tolist() == [1] * 4
 
 
-def test_infidelity_is_captums_where_the_best_scale_is_positive() -> None:
+def test_infidelity_is_captums_of_the_network_itself() -> None:
     from captum.metrics import infidelity as captums
 
     net, shown = network(), torch.rand(4, 4, 4, generator=torch.Generator().manual_seed(2))
-    masks = _patches(4, 16, seed=5)  # 32 x 4 images
+    masks = _patches(4, 16, seed=5)  # 4 images x 32
     found = infidelity(net, IMAGES, TARGETS, {"shown": shown}, seed=5)["shown"]
 
     def changed(images: Tensor) -> tuple[Tensor, Tensor]:  # captum asks for all patches of an image one after another
-        mask = masks.transpose(0, 1).flatten(0, 1)[:, None].expand_as(images).float()
+        mask = masks.flatten(0, 1)[:, None].expand_as(images).float()
         return mask, images * (1 - mask)
 
     spread = nn.functional.interpolate(shown[:, None], (16, 16)).expand(-1, 3, -1, -1)
@@ -221,9 +222,8 @@ def test_infidelity_is_captums_where_the_best_scale_is_positive() -> None:
     with torch.no_grad():
         theirs = captums(net, changed, IMAGES, spread, normalize=True, **many)
         none = captums(net, changed, IMAGES, 0 * spread, **many)
-    told = found < 1
-    assert told.any()
-    assert torch.allclose(found[told].float(), (theirs / none)[told], rtol=1e-4)
+    assert torch.allclose(found.float(), theirs / none, rtol=1e-4, equal_nan=True)
+    assert (found < 0.999).any()
 
 
 def test_sensitivity_of_a_linear_map_is_bounded_by_the_change_and_leaves_the_global_generator_alone() -> None:

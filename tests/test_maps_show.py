@@ -134,7 +134,7 @@ def test_score_gives_every_score_with_n_interval_and_nulls(
     assert hit["interval"][0] <= hit["value"] <= hit["interval"][1]
     assert hit["n"] == 10
     assert set(hit["nulls"]) == {"uniform", "random", "centre", "other_image", "untrained"}
-    assert "not run" in found["skipped"]["permuted"]
+    assert "not run" in found["skipped"]["permuted_labels"]
     assert (found["data"], found["seeds"]) == ("digits", [0])
 
 
@@ -151,16 +151,16 @@ def test_what_a_later_seed_recorded_and_permuted_labels_stand_beside_the_first_s
     plant(project, run, 0, 90.0, train_error=20.0)
     assert main(["maps", "score", str(weights.parents[1]), "--grids", "10", "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert "permuted" not in found["skipped"]
-    assert "permuted" not in found["scores"]["claim1_rate.raw.correct"]["nulls"]
+    assert "permuted_labels" not in found["skipped"]
+    assert "permuted_labels" not in found["scores"]["claim1_rate.raw.correct"]["nulls"]
     hit = found["scores"]["gridpg3_hit.raw"]
     assert hit["seeds"]["1"] == 0.25
     assert hit["value"] == pytest.approx((hit["seeds"]["0"] + 0.25) / 2)
-    assert hit["nulls"]["permuted"]["value"] == 0.25
+    assert hit["nulls"]["permuted_labels"]["value"] == 0.25
     assert main(["maps", "score", str(weights), "--grids", "10", "--device", "cpu"]) == 0
     said = capsys.readouterr().out
     assert "gridpg3_hit: 3x3 grids" in said
-    assert "permuted" in said
+    assert "permuted_labels" in said
     assert "one run" in said
     plant(project, run, 0, 90.0, train_error=88.15)
     assert main(["maps", "score", str(weights), "--grids", "10", "--device", "cpu"]) == 0

@@ -14,23 +14,26 @@ from niny.maps.meaning import MEANINGS, against_nulls
 from niny.report import write_report, write_tables
 from niny.report.class_maps import agreement, readings, unmeasured
 from niny.report.published import published_table
-from niny.report.readings import METRICS, agreement_table, cascade_table, readings_table
+from niny.report.readings import METRICS, agreement_table, cascade_table, reading_nulls_table, readings_table
 from niny.report.study import load_study
 from niny.report.words import NONE, NOT_MEASURED, number
 
 FIRST = {"cascade_rank.1-cccp6.raw": around(0.3)}
 
 
-def test_a_row_has_every_reading_and_the_nulls_of_the_first(root: Path) -> None:
+def test_a_row_has_every_reading_and_each_its_nulls(root: Path) -> None:
     scores = {"gridpg3_mass.raw": around(0.2), "gridpg3_mass.margin": around(0.4), "gridpg3_mass.uniform": around(0.1)}
     plant_network(root, scores | {"gridpg3_mass.raw.untrained": around(0.12), "infidelity.centred": around(0.7)})
     table = readings_table(load_study(PARAMS, "full", root)).set_index("Kind of score")
-    assert [*table] == ["raw", "centred", "margin", "Nulls (raw)"]
+    assert [*table] == ["raw", "centred", "margin", "n"]
     mass = table.loc["3x3 grids: mass in the right cell"]
-    assert mass.to_list() == ["0.200 (0.190 to 0.210)", NOT_MEASURED, "0.400 (0.390 to 0.410)", mass["Nulls (raw)"]]
-    assert mass["Nulls (raw)"] == "uniform 0.100, untrained 0.120"
+    assert mass.to_list() == ["0.200 (0.190 to 0.210)", NOT_MEASURED, "0.400 (0.390 to 0.410)", "500"]
     assert table.loc["entropy: 1 flat, 0 one cell"].to_list() == [NOT_MEASURED] * 3 + [NONE]
-    (shown,) = readings(load_study(PARAMS, "full", root))
+    nulls = reading_nulls_table(load_study(PARAMS, "full", root)).set_index("Kind of score")
+    assert nulls.loc[mass.name].to_dict() == {"raw": "uniform 0.100, untrained 0.120", "margin": "uniform 0.100"}
+    assert [*nulls.index] == [mass.name]
+    shown, folded = readings(load_study(PARAMS, "full", root))
+    assert folded.folded
     assert shown.frame.set_index("Kind of score").loc[mass.name, "raw"] == "0.200\n0.190 to 0.210"
     assert readings_table(load_study(PARAMS, "trial", root)).empty
 
@@ -64,15 +67,17 @@ def test_agreement_stands_over_its_own_nulls_in_every_reading(root: Path) -> Non
     scores |= {"agreement_rank.lrp.raw.untrained": around(-0.1), "agreement_rank.lrp.random": around(0.01)}
     plant_network(root, scores)
     study = load_study(PARAMS, "full", root)
-    (row,) = agreement_table(study).to_dict("records")
+    (row,) = agreement_table(study, "agreement_rank").to_dict("records")
     assert row["Attribution"] == "Layer-wise relevance"
     assert row["Raw map"] == "0.500\n0.490 to 0.510\nother image 0.300\ncentre 0.100"
     assert row["Less the mean"] == "0.400\n0.390 to 0.410\nother image 0.200\ncentre 0.100"
-    assert row["Top tenth, raw"] == "0.600\n0.590 to 0.610\nother image not measured\ncentre not measured"
     assert row["Softmax"] == NOT_MEASURED
-    (shown,) = agreement(study)
+    assert row["n"] == "500"
+    (top,) = agreement_table(study, "agreement_top").to_dict("records")
+    assert top["Raw map"] == "0.600\n0.590 to 0.610\nother image not measured\ncentre not measured"
+    shown, _ = agreement(study)
     assert "Noise and the untrained network's maps correlate at -0.100 to 0.010, over all" in shown.note
-    assert agreement_table(load_study(PARAMS, "trial", root)).empty
+    assert agreement_table(load_study(PARAMS, "trial", root), "agreement_rank").empty
 
 
 def test_maps_are_followed_as_layers_lose_their_weights_from_the_last_down(root: Path) -> None:
@@ -86,8 +91,9 @@ def test_maps_are_followed_as_layers_lose_their_weights_from_the_last_down(root:
     assert [*table.index[:3]] == ["cccp6", "cccp6 to cccp5", "cccp6 to conv1"]
     second = table.loc["cccp6 to cccp5"]
     assert second["Raw map"] == "0.100\n0.090 to 0.110\nother image 0.040"
-    assert second["Raw map, absolute"] == "0.500\n0.490 to 0.510\nother image 0.060"
     assert second["Less the mean"] == NOT_MEASURED
+    sizes = cascade_table(load_study(PARAMS, "full", root), ".absolute").set_index("Weights drawn anew")
+    assert sizes.loc["cccp6 to cccp5", "Raw map"] == "0.500\n0.490 to 0.510\nother image 0.060"
     assert table.loc["none; a blob at the centre instead", "Raw map"] == "0.300\n0.290 to 0.310"
     assert table.loc["none; noise instead", "Raw map"] == NOT_MEASURED
     assert cascade_table(load_study(PARAMS, "trial", root)).empty
@@ -113,7 +119,7 @@ def test_the_new_tables_are_on_the_page_and_each_line_of_a_cell_is_small(root: P
 
 def test_published_medians_stand_before_ours_and_what_is_missing_is_said(root: Path) -> None:
     name = "gridpg3_mass_median.raw.confident"
-    nulls = {"gridpg3_mass.uniform": around(0.111, 0), "gridpg3_mass.raw.confident.other_image": around(0.12)}
+    nulls = {"gridpg3_mass_median.uniform": around(0.111, 0), f"{name}.other_image": around(0.12)}
     plant_network(root, {name: around(0.2), "gridpg3_mass_median.margin": around(0.6)} | nulls)
     table = published_table(load_study(PARAMS, "full", root)).set_index(["Whose network", "Attribution"])
     theirs = table.loc["CoDA-Net, published"]

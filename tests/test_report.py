@@ -331,10 +331,10 @@ def test_each_table_and_figure_names_command_folder_and_commit(root: Path) -> No
     text = write_all(root, "full")["README.md"].decode()
     origins = re.findall(r"<sub>(.*)</sub>", text)
     assert all(re.match(r"Made by `(dvc repro \S+@full|make torture)`", origin) for origin in origins)
-    behind = r"runs? in .*, commit 0123456789|no runs? yet|no run: |nothing measured|never run here"
+    behind = r"runs? in .*, trained at commit 0123456789|no runs? yet|no run: |nothing measured|never run here"
     assert [origin for origin in origins if not re.search(behind, origin)] == []
     table_5 = next(origin for origin in origins if "table-5" in origin)
-    assert table_5.endswith("3 runs in `runs/cifar10-nin`, `runs/cifar10-nin-fc`, commit 0123456789.")
+    assert table_5.endswith("3 runs in `runs/cifar10-nin`, `runs/cifar10-nin-fc`, trained at commit 0123456789.")
     parts = [item for section in write_article(load_study(PARAMS, "full", root)).sections for item in section.items]
     missing = text.count("*Missing: ")  # where a figure has not been made, its command stands in its place
     assert len(origins) == len(parts) - missing

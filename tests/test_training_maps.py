@@ -9,6 +9,7 @@ import torch
 
 from niny.config import Params, Run
 from niny.evaluation.results import read_history, read_scores
+from niny.maps.followed import COLUMNS, WITH_ENDS
 from niny.maps.intervals import RESAMPLES
 from niny.maps.records import OF_ONE_SEED, load_seed
 from niny.maps.suite import compare_subjects, load_pictures, load_subjects, score_subjects
@@ -17,7 +18,7 @@ from niny.training import choose_compute, train_experiment
 from niny.training.loop import TrainingData
 from niny.training.permuted import as_asked
 from niny.training.record import read_metrics
-from niny.training.snapshots import COLUMNS, FOLLOWED, KEPT_EPOCHS, LOOKS, followed_maps, keep_followed, look_at_maps
+from niny.training.snapshots import FOLLOWED, KEPT_EPOCHS, followed_maps, keep_followed, look_at_maps
 
 CPU = choose_compute("cpu", "float32")
 
@@ -72,7 +73,7 @@ def test_the_identity_of_runs_with_true_labels_is_that_of_before_there_were_othe
 
 @pytest.mark.parametrize(
     ("experiment", "columns"),
-    [("cifar10-nin", set(COLUMNS)), ("cifar10-cnn-gap", set(COLUMNS)), ("cifar10-nin-fc", set())],
+    [("cifar10-nin", set(WITH_ENDS)), ("cifar10-cnn-gap", set(WITH_ENDS)), ("cifar10-nin-fc", set())],
 )
 def test_a_look_tells_what_the_network_can_have(
     params: Params, data: TrainingData, experiment: str, columns: set[str]
@@ -83,7 +84,7 @@ def test_a_look_tells_what_the_network_can_have(
     row = look_at_maps(net, data, run, CPU)
     assert set(row) == columns
     assert all(-1e-9 <= value <= 1 + 1e-9 for value in row.values())
-    assert all(row[f"{look}_low"] <= row[look] <= row[f"{look}_high"] for look in LOOKS if look in row)
+    assert all(row[f"{look}_low"] <= row[look] <= row[f"{look}_high"] for look in COLUMNS.values() if look in row)
     assert row == look_at_maps(net, data, run, CPU)
 
 
@@ -127,7 +128,7 @@ def test_a_run_records_its_looks_and_the_scores_of_seeds_whose_weights_are_not_k
     run = short(params.run("smoke", "cifar10-nin-permuted"))
     first, second = train_experiment(run, project, compute=CPU, say=lambda _: None)
     rows = read_history(first / "history.csv")
-    assert set(COLUMNS) <= set(rows[-1])
+    assert set(WITH_ENDS) <= set(rows[-1])
     assert (first / "weights.safetensors").is_file()
     assert not (first / OF_ONE_SEED).exists()
     assert not (second / FOLLOWED).exists()

@@ -436,7 +436,8 @@ def plan(params: Params) -> dict[str, Any]:
     Scales that hold images out serve choices; their runs never meet the test split, so no table is made of them.
     Comparing attributions takes minutes a network: scales that keep no records do it for their first network alone, and
     no scale does it for runs that repeat a network to see what makes them differ. An explorer is a megabyte: a scale
-    keeps that of its first network, and others are made when they are opened.
+    keeps that of its first network, and others are made when they are opened. Maps stand beside those of the network
+    that learnt permuted labels, whose scores are a dependency of the others (`null`).
     """
     in_use = [name for name, scale in params.scales.items() if params.experiments_at(name) and not scale.holdout]
     runs = {
@@ -451,15 +452,30 @@ def plan(params: Params) -> dict[str, Any]:
     }
     mapped = {key: run for key, run in runs.items() if params.experiments[run["experiment"]].has_maps_of_its_own}
     first = _first_of_each_scale(mapped)
-    compared = {key for key, run in mapped.items() if params.scales[run["scale"]].keep_records}
+    attributed = {k: run for k, run in mapped.items() if k in first or params.scales[run["scale"]].keep_records}
     return {
         "scales": in_use,
         "datasets": sorted({run["dataset"] for run in runs.values()}),
         "runs": runs,
-        "mapped": mapped,
-        "attributed": {key: run for key, run in mapped.items() if key in first | compared},
+        "mapped": _beside_permuted(params, mapped, ".json"),
+        "attributed": _beside_permuted(params, attributed, ".attribution.json"),
         "explored": {key: run for key, run in mapped.items() if key in first},
     }
+
+
+def _beside_permuted(params: Params, runs: dict[str, dict[str, str]], end: str) -> dict[str, dict[str, str]]:
+    """The same, each with the file of its null of permuted labels, else its data, which are a dependency anyway."""
+    nulls = {
+        (run["scale"], run["dataset"]): run["experiment"]
+        for run in runs.values()
+        if params.experiments[run["experiment"]].labels == "permuted"
+    }
+
+    def null_of(run: dict[str, str]) -> str:
+        twin = nulls.get((run["scale"], run["dataset"]), run["experiment"])
+        return f"data/{run['dataset']}" if twin == run["experiment"] else f"results/{run['scale']}/maps/{twin}{end}"
+
+    return {key: run | {"null": null_of(run)} for key, run in runs.items()}
 
 
 def _first_of_each_scale(runs: dict[str, dict[str, str]]) -> set[str]:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from niny.maps.followed import COLUMNS, LOOKS, READINGS, column
 from niny.maps.intervals import Scores
 from niny.maps.meaning import MEANINGS, against_nulls
 from niny.maps.nested import runs
 from niny.maps.records import is_null, nulls_of
-from niny.maps.views import VIEWS
-from niny.style import BLUE, GREEN, MUTED, ORANGE, PINK, YELLOW, entitle, styled
+from niny.style import BLUE, GREEN, MUTED, ORANGE, PINK, entitle, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,6 @@ MARKS = {
     "untrained": "^",
     "permuted_labels": "P",
 }
-
-CHANCE = {"claim 1 and mass on 3x3 grids": 1 / 9}  # of the mass
 
 # Medians of 4,500 scores each on CIFAR-10 3x3 grids, of a 9L-S-CoDA-SQ network trained with binary cross-entropy, on
 # images it is sure of: computed from the result files of the CoDA-Nets repository (Böhle et al. 2021).
@@ -54,14 +52,20 @@ def score_table(scores: Scores, names: Iterable[str]) -> pd.DataFrame:
 
 
 def score_html(scores: Scores, names: Iterable[str]) -> str:
-    """The same for a notebook, each kind of score under what it means, with nothing cut off."""
+    """The same for a notebook: a table for each kind of score under what it means, with nothing cut off."""
+    kinds: dict[str, list[str]] = {}
+    for name in (name for name in names if name in scores):
+        kinds.setdefault(name.partition(".")[0], []).append(name)
+    return "".join(_kind_html(scores, kind, those) for kind, those in kinds.items())
+
+
+def _kind_html(scores: Scores, kind: str, names: Sequence[str]) -> str:
     table = score_table(scores, names).fillna({"n": 0})
-    kinds = [f"{metric}: {MEANINGS[metric]}" for metric in (name.partition(".")[0] for name in table.index)]
-    readings = [name.partition(".")[2] for name in table.index]
-    table.index = pd.MultiIndex.from_arrays([kinds, readings], names=["score", "reading"])
+    table.index = pd.Index([name.partition(".")[2] for name in names])
+    table.columns = table.columns.str.replace("_", " ")
     with pd.option_context("display.max_colwidth", None):
-        html: str = table.to_html(na_rep="–", col_space={"lies": "20em"} if len(table) else None)
-    return html
+        html: str = table.to_html(na_rep="–", col_space={"runs": "4em", "lies": "16em"})
+    return f"<p><b>{kind}</b>: {MEANINGS[kind]}</p>{html}"
 
 
 @styled
@@ -109,33 +113,36 @@ def _of(score: Mapping[str, Any]) -> str:
 
 @styled
 def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title: str) -> "Figure | None":
-    """Scores of 64 fixed test images against the epoch, beside the test error; a thin line a seed.
+    """Scores of 64 fixed test images against the epoch, in every reading, beside the test error; a thin line a seed.
 
     None where fewer than three epochs hold any: too few to see a course.
     """
-    panels = (
-        ("test error, %", {"test error": "test_error"}),
-        ("claim 1 and mass on 3x3 grids", {"claim 1": "map_claim1_rate"} | _masses()),
-        ("how concentrated", {"entropy": "map_entropy", "Gini index": "map_gini"}),
-    )
-    if len({row["epoch"] for rows in histories.values() for row in rows if "map_entropy" in row}) < 3:
+    if len({row["epoch"] for rows in histories.values() for row in rows if column("entropy", "raw") in row}) < 3:
         return None
-    figure, grid = _figure(9.5, 3.6, len(panels))
-    for axes, (label, columns) in zip(grid, panels, strict=True):
-        for (name, column), colour in zip(columns.items(), (BLUE, ORANGE, GREEN, PINK, YELLOW), strict=False):
-            _curves(axes, histories, name, column, colour)
-        if chance := CHANCE.get(label):
-            axes.axhline(chance, color=MUTED, linewidth=0.8, linestyle=":", label="uniform map, on grids")
+    panels = {"test error, %": {"test error": "test_error"}}
+    panels |= {label: {name: column(look, view) for view, name in READINGS.items()} for look, label in LOOKS.items()}
+    figure, grid = _figure(9.5, 6.2, 2, 3)
+    for axes, (label, columns) in zip(grid.flatten(), panels.items(), strict=False):
+        for (name, key), colour in zip(columns.items(), (BLUE, ORANGE, GREEN, PINK), strict=False):
+            _curves(axes, histories, name, key, colour)
+        if label == LOOKS["gridpg3_mass"]:
+            axes.axhline(1 / 9, color=MUTED, linewidth=0.8, linestyle=":", label="a uniform map's mass")
         axes.set(xlabel="epoch", ylabel=label)
         axes.set_ylim(bottom=0)
-        if len(columns) > 1:
-            axes.legend(fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    grid[1, 2].axis("off")
+    grid[1, 2].legend(*_unique(grid[0, 2]), loc="center", title="true class's map")
     entitle(figure, title)
     return figure
 
 
-def _masses() -> dict[str, str]:
-    return {f"mass, {view}": f"map_gridpg3_mass_{view}" for view in VIEWS}
+def training_table(histories: Mapping[int, Sequence[Mapping[str, float]]]) -> pd.DataFrame:
+    """What `draw_training` draws, in numbers: at the first look and at the last, means over the seeds."""
+    every = pd.concat([pd.DataFrame(rows) for rows in histories.values()])
+    named = {"test_error": "test error, %"}
+    named |= {key: f"{LOOKS[look]}, {READINGS[view]}" for (look, view), key in COLUMNS.items() if key in every}
+    means = every.groupby("epoch")[[*named]].mean().dropna(how="any").rename(columns=named)
+    means.index = means.index.astype(int)
+    return means.iloc[[0, -1]].T.add_prefix("epoch ").round(3)
 
 
 def _curves(axes: "Axes", histories: Mapping[int, Any], name: str, column: str, colour: str) -> None:
@@ -173,10 +180,10 @@ def draw_cascade(scores: Scores, title: str) -> "Figure | None":
     return figure
 
 
-def _figure(width: float, height: float, columns: int = 1) -> tuple["Figure", Any]:
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple["Figure", Any]:
     import matplotlib.pyplot as plt
 
-    return plt.subplots(1, columns, figsize=(width, height))
+    return plt.subplots(rows, columns, figsize=(width, height))
 
 
 def _unique(axes: "Axes") -> tuple[list[Any], list[str]]:

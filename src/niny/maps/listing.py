@@ -3,32 +3,30 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from niny.config import Params, pick
 from niny.errors import NinyError
-from niny.evaluation.results import read_runs_of
 from niny.maps.forward import head_kind
 from niny.maps.intervals import Scores
 from niny.maps.meaning import MEANINGS
 from niny.maps.nested import RULE, runs
-from niny.maps.records import NULLS, is_null, nulls_of, permuted_null, why_no_null
+from niny.maps.permuted import NULL, beside_permuted, permuted_scores
+from niny.maps.records import NULLS, is_null, nulls_of
 from niny.maps.suite import (
     compare_subjects,
     left_out,
     load_pictures,
     load_subjects,
     origin,
-    permuted_scores,
-    permuted_twin,
     score_subjects,
 )
 from niny.training.device import Compute
 
 AUTHORS = "paper"  # the scale that the authors' own network stands beside
-COLUMNS = (*NULLS, "permuted")
 
 
 @dataclass(frozen=True)
@@ -45,10 +43,14 @@ class Found:
     permuted: Scores
     no_permuted: str
 
+    @cached_property
+    def with_nulls(self) -> Scores:
+        return beside_permuted(self.scores, self.permuted, averages=self.head == "gap")
+
     @property
     def left_out(self) -> dict[str, str]:
         """What there is no score of, and why."""
-        return {**self.skipped, **({} if self.permuted else {"permuted": self.no_permuted})}
+        return {**self.skipped, **({NULL: self.no_permuted} if self.no_permuted else {})}
 
 
 def score_path(
@@ -67,26 +69,9 @@ def score_path(
     if attribution:
         scores |= compare_subjects(subjects, pictures, seed=params.root_seed, grids=grids)
     seeds = tuple(sorted(subjects.nets.keys() | subjects.recorded.keys()))
-    permuted, no_permuted = permuted_scores_or_why(params, scale, name, about.get("experiment"), root)
     head, skipped = head_kind(subjects.net), left_out(subjects, pictures)
+    permuted, no_permuted = permuted_scores(params, scale, name, about.get("experiment"), root)
     return Found(path, name, head, seeds, grids, scores, skipped, permuted, no_permuted)
-
-
-def permuted_scores_or_why(
-    params: Params, scale: str, data: str, experiment: str | None, root: Path
-) -> tuple[Scores, str]:
-    """The scores of the network that learnt permuted labels, or none and why."""
-    twin, scores = permuted_twin(params, scale, data), permuted_scores(params, scale, data, experiment, root)
-    if scores is None:
-        return {}, "this is that network"
-    if twin is None:
-        return {}, "no such experiment"
-    run = params.run(scale, twin)
-    records = [record for record in read_runs_of(run, root) if record.state == "finished"]
-    if not (scores and records):
-        return {}, f"not run: niny train {twin} --scale {scale}, then dvc repro maps@{scale}-{twin}"
-    why = why_no_null([record.metrics["train_error"] for record in records], run.data.classes)
-    return ({}, why) if why else (scores, "")
 
 
 def to_json(found: Found) -> str:
@@ -98,9 +83,7 @@ def to_json(found: Found) -> str:
 
 
 def _nulls(found: Found, name: str) -> dict[str, Any]:
-    nulls = nulls_of(found.scores, name)
-    if (permuted := permuted_null(found.permuted, name, found.head == "gap")) is not None:
-        nulls["permuted"] = permuted
+    nulls = nulls_of(found.with_nulls, name)
     return {null: {key: score[key] for key in ("value", "interval", "n")} for null, score in nulls.items()}
 
 
@@ -112,14 +95,14 @@ def to_text(found: Found) -> str:
     for metric, group in groupby(names, key=lambda name: name.partition(".")[0]):
         parts.append(_table(found, metric, list(group)))
     parts += [f"{name}: not measured, {reason}" for name, reason in sorted(found.skipped.items())]
-    if not found.permuted:
+    if found.no_permuted:
         parts.append(f"permuted labels: {found.no_permuted}")
     return "\n\n".join(parts)
 
 
 def _table(found: Found, metric: str, names: list[str]) -> str:
     nulls = {name: _nulls(found, name) for name in names}
-    columns = [null for null in COLUMNS if any(null in of for of in nulls.values())]
+    columns = [null for null in NULLS if any(null in of for of in nulls.values())]
     head = ["", "value", "95 % interval", "n", "runs", *columns]
     rows = [
         [name.partition(".")[2] or "-", *_cells(found.scores[name]), *[_value(nulls[name].get(c)) for c in columns]]

@@ -24,18 +24,18 @@ MEANINGS = {
     "deletion_area": "area under the class's probability as pixels go in the order of the map",
     "deletion_gain_centre": "less of it than in the order of a Gaussian at the centre",
     "deletion_gain_other": "less of it than in the order of another image's map",
-    "dipart_inside": "share of a grid cell's evidence that lies inside the cell",
+    "dipart_inside": "share of a grid cell's evidence that lies inside the cell; softmax: of its log odds",
     "entropy": "entropy of the true class's map: 1 flat, 0 one cell",
     "equivariance": "correlation of the true class's map before and after a shift by one cell",
     "focus": "share of the positive part on the two of four images that show the class",
     "gini": "Gini index of the true class's map: 0 flat, 1 one cell",
     "gridpg2_hit": "2x2 grids: is the largest cell in the image of the class?",
     "gridpg2_mass": "2x2 grids: share of the map's positive part in the image of the class",
-    "gridpg2_mass_median": "the same, median",
+    "gridpg2_mass_median": "2x2 grids: median of that share",
     "gridpg3_hit": "3x3 grids: is the largest cell in the image of the class?",
     "gridpg3_mass": "3x3 grids: share of the map's positive part in the image of the class",
-    "gridpg3_mass_median": "the same, median",
-    "infidelity": "how badly the map foretells what the logit loses with a patch: 0 perfect, 1 not at all",
+    "gridpg3_mass_median": "3x3 grids: median of that share",
+    "infidelity": "how badly the map, scaled to fit, foretells what the logit loses with a patch: 1 not at all",
     "insertion_area": "area under the class's probability as pixels come in the order of the map",
     "insertion_gain_centre": "more of it than in the order of a Gaussian at the centre",
     "insertion_gain_other": "more of it than in the order of another image's map",
@@ -57,6 +57,8 @@ def relation(score: tuple[float, float], other: tuple[float, float]) -> str:
 
 def against_nulls(scores: Mapping[str, Any], name: str) -> str:
     """Where a score of a record lies to its nulls: `above all nulls`, `above random; not told apart from centre`."""
+    if ".map." in name:  # the class map in the place of an attribution
+        return "1 by definition"
     nulls = nulls_of(scores, name)
     found = {null: relation(_bounds(scores[name]), _bounds(of)) for null, of in nulls.items()}
     named = {where: [null.replace("_", " ") for null, at in found.items() if at == where] for where in WHERE}

@@ -5,9 +5,8 @@ niny.evaluation.results.read_scores reads the files back.
 
 import json
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 from zipfile import BadZipFile
 
@@ -22,9 +21,7 @@ OF_ONE_SEED = "maps.json"  # in a run folder: scored when training ended, for se
 DIGITS = 6  # of a score: networks compute in float32, which has seven
 STEPS, NOTHING = 31, -128  # rounding by a tenth of a standard deviation or so: less than a thousand resamples tell
 BLIND = ("uniform", "random", "centre")  # maps that know nothing: of a subset as of the whole
-NULLS = (*BLIND, "other_image", "unaligned", "untrained")
-NOT_LEARNT = ("box_area", "completeness_error")  # true of the images, or of any network
-BY_WHAT_IT_SAYS = frozenset(("correct", "wrong", "confident"))
+NULLS = (*BLIND, "other_image", "unaligned", "untrained", "permuted_labels")
 
 
 def save_scores(
@@ -95,34 +92,9 @@ def is_null(name: str) -> bool:
 
 
 def nulls_of(scores: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """{null: its score} for all the nulls that stand beside a score: beside a median, those of the mean."""
-    found = {null: _first(scores, name.replace("_median", ""), null) for null in NULLS}
+    """{null: its score} for all the nulls that stand beside a score."""
+    found = {null: _first(scores, name, null) for null in NULLS}
     return {null: score for null, score in found.items() if score is not None}
-
-
-def permuted_null(scores: Mapping[str, Any], name: str, averages: bool) -> Any:
-    """Among a permuted network's scores, the null of a score of another network: beside a median the mean, or None.
-
-    None for images chosen by what a network says of them, since two networks choose different ones; for what no network
-    learns; and for raw maps of a network whose head does not average (`averages`), which are free up to what all
-    classes' weights share.
-    """
-    parts = name.split(".")
-    unlike = not averages and not {"raw", "channel"}.isdisjoint(parts)
-    if unlike or parts[0] in NOT_LEARNT or not BY_WHAT_IT_SAYS.isdisjoint(parts):
-        return None
-    return scores.get(name.replace("_median", ""))
-
-
-def why_no_null(train_errors: Collection[float], classes: int) -> str:
-    """Why a network trained on permuted labels is no null, or empty where it is: it knows half of them or more.
-
-    Such labels can only be learnt by heart. `train_errors` in per cent, one a run; chance is taken off the half.
-    """
-    if not train_errors:
-        return "not run"
-    error, chance = fmean(train_errors), 100 * (1 - 1 / classes)
-    return "" if error <= chance / 2 else f"not learnt (training error {error:.1f} %, by chance {chance:.1f} %)"
 
 
 def _first(scores: Mapping[str, Any], name: str, null: str) -> Any:

@@ -77,28 +77,39 @@ def infidelity(
 ) -> dict[str, Tensor]:
     """How badly N x h x w maps foretell what the logit loses when a patch goes (Yeh et al. 2019): N values for each.
 
-    A patch of a quarter of the side, at random, becomes zero (the mean of the data). A map is scaled to fit best, and
-    the remaining squared error divided by the squared change: 0 is perfect, 1 foretells nothing. captum's infidelity is
-    the same, but that its scale may be negative, so that the opposite of a map does as well as the map: here that is 1,
-    as is a map of zeros. The patches, and what they cost the network, are the same for all maps.
+    captum's infidelity, normalised (each map is scaled to fit best, by a negative number too), over that of a map of
+    zeros: 0 is perfect, 1 foretells nothing. A patch of a quarter of the side, at random, becomes zero, the mean of the
+    data. The patches, and what they cost the network, are the same for all maps.
     """
-    masks = _patches(len(images), images.shape[-1], seed).to(images.device)
-    place = torch.arange(len(images), device=images.device), targets
-    said = logits(net, images)[place]
-    lost = torch.stack([said - logits(net, images * ~mask[:, None])[place] for mask in masks]).double()
-    found = {}
-    for name, values in maps.items():
-        covered = (F.interpolate(values[:, None].double(), images.shape[2:])[:, 0] * masks).sum((2, 3))
-        scale = ((covered * lost).sum(0) / covered.square().sum(0)).nan_to_num().clamp_min(0)
-        found[name] = (scale * covered - lost).square().sum(0) / lost.square().sum(0)
-    return found
+    from captum.metrics import infidelity as of_captum
+
+    masks = _patches(len(images), images.shape[-1], seed).to(images.device)[:, :, None]
+    masks = masks.expand(-1, -1, *images.shape[1:])
+    covered = (images[:, None] * ~masks).flatten(0, 1)
+    said = {len(asked): logits(net, asked).double() for asked in (images, covered)}
+
+    def lost(values: Tensor) -> Tensor:
+        shares = F.interpolate(values[:, None].double(), images.shape[2:]).expand_as(images)
+        found: Tensor = of_captum(
+            lambda asked: said[len(asked)],
+            lambda _: (masks.flatten(0, 1).double(), covered),
+            images,
+            shares,
+            target=targets,
+            n_perturb_samples=masks.shape[1],
+            normalize=True,
+        )
+        return found
+
+    nothing = lost(torch.zeros_like(images[:, 0]))
+    return {name: lost(values) / nothing for name, values in maps.items()}
 
 
 def _patches(count: int, side: int, seed: int) -> Tensor:
-    """PATCHES x count x side x side: where each patch lies."""
+    """count x PATCHES x side x side: where each patch lies."""
     patch = side // 4
     generator = torch.Generator().manual_seed(seed)
     corners = torch.randint(side - patch + 1, (2, PATCHES, count, 1), generator=generator)
     rows, columns = (torch.arange(side) >= corners) & (torch.arange(side) < corners + patch)
     inside: Tensor = rows[..., :, None] & columns[..., None, :]
-    return inside
+    return inside.transpose(0, 1)

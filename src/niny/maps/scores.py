@@ -298,9 +298,14 @@ def grid_scores(subject: Subject, said: Tensor, side: int, count: int) -> Scores
     readings = list(values_of(subject.net))
     for name in [f"gridpg{side}_{metric}.{view}" for metric in ("mass", "hit") for view in readings]:
         samples |= of_subsets(samples, name, subsets)
-    kinds = [f"{view}{subset}" for view in readings for subset in ("", ".confident")]  # others publish the latter
-    medians = {f"gridpg{side}_mass_median.{kind}": samples[f"gridpg{side}_mass.{kind}"] for kind in kinds}
+    medians = {name.replace("mass", "mass_median", 1): of for name, of in samples.items() if has_median(name)}
     return bootstrap(samples, subject.draw("gridpg", side)) | bootstrap_median(medians, subject.draw("gridpg", side))
+
+
+def has_median(name: str) -> bool:
+    """Of which scores on grids there are medians too: of the masses of all images, and of those others publish."""
+    subsets = {"correct", "wrong", *GROUPS}
+    return "_mass." in name and subsets.isdisjoint(name.split("."))
 
 
 def focus_scores(subject: Subject, count: int) -> Scores:

@@ -17,7 +17,7 @@ from niny.maps.comparison import METRICS, compare_network, few_of
 from niny.maps.forward import why_no_maps
 from niny.maps.intervals import Scores
 from niny.maps.nested import over_seeds
-from niny.maps.records import OF_ONE_SEED, load_scores, load_seed
+from niny.maps.records import OF_ONE_SEED, load_seed
 from niny.maps.scores import score_network, skipped
 from niny.models import Network
 from niny.models.weights import load_weights
@@ -147,21 +147,3 @@ def left_out(subjects: Subjects, pictures: Pictures) -> dict[str, str]:
     """Which scores cannot be had here, and why."""
     boxes = pictures.why_not_boxed or why_no_maps(subjects.net)
     return skipped(subjects.net) | ({"box": boxes} if boxes else {})
-
-
-def permuted_twin(params: Params, scale: str, data: str) -> str | None:
-    """The experiment that learns permuted labels of the same data at a scale: a null for all others."""
-    twins = [e.name for e in params.experiments_at(scale) if e.labels == "permuted"]
-    return next((name for name in twins if params.run(scale, name).data.name == data), None)
-
-
-def permuted_scores(params: Params, scale: str, data: str, experiment: str | None, root: Path) -> Scores | None:
-    """All recorded scores of that experiment, a null for this one; empty where it has not been run or scored.
-
-    None for that experiment itself.
-    """
-    twin, folder = permuted_twin(params, scale, data), root / "results" / scale / "maps"
-    if twin is None:
-        return {}
-    files = (folder / f"{twin}.json", folder / f"{twin}.attribution.json")
-    return None if twin == experiment else load_scores(files[0]) | load_scores(files[1])

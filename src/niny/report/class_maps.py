@@ -22,7 +22,7 @@ from niny.report.foreign import (
     permuted_told,
     sampling,
 )
-from niny.report.heads import heads_table
+from niny.report.heads import head_nulls_table, heads_table
 from niny.report.parts import Image, Section, Table, image, origin, table
 from niny.report.published import published_table
 from niny.report.questions import (
@@ -37,7 +37,14 @@ from niny.report.questions import (
     questions_table,
     short,
 )
-from niny.report.readings import agreement_nulls, agreement_table, cascade_table, readings_table
+from niny.report.readings import (
+    AGREEMENT,
+    agreement_nulls,
+    agreement_table,
+    cascade_table,
+    reading_nulls_table,
+    readings_table,
+)
 from niny.report.scores import scores_picture
 from niny.report.study import REFERENCE, Study, data_name
 from niny.report.tables import boxes_table
@@ -45,10 +52,11 @@ from niny.report.words import NONE, between, listed, plural, through
 
 READ = (
     "Of each class's map: as it is (raw), less the mean of all classes' (centred), less the best other class (margin), "
-    "as a probability among the classes (softmax). That a map's mean is its logit, marked by a dash in the other "
-    "readings, is said of the raw map alone. Below a value, in small: its 95 % interval. Beside a median stand the "
-    "means of its nulls."
+    "as a probability among the classes (softmax; by its log odds where cells are ranked or traced back). That a map's "
+    "mean is its logit, marked by a dash in the other readings, is said of the raw map alone. Below a value, in small: "
+    "its 95 % interval. What n counts is images, grids or canvases."
 )
+NULLS_READ = "What the same scores give for maps that know less, in the same reading."
 
 
 def class_maps(study: Study) -> Section:
@@ -108,9 +116,12 @@ def one_network(study: Study) -> list[str]:
 
 def unmeasured(study: Study) -> list[str]:
     """Which tables are missing, because the reference's maps were not asked."""
-    asked = {"every kind of score": readings_table, "agreement with other attributions": agreement_table}
-    asked["what is left of them as layers lose their weights"] = cascade_table
-    missing = [what for what, frame in asked.items() if frame(study).empty]
+    asked = {
+        "every kind of score": [readings_table(study)],
+        "agreement with other attributions": [agreement_table(study, metric) for metric in AGREEMENT],
+        "what is left of them as layers lose their weights": [cascade_table(study)],
+    }
+    missing = [what for what, frames in asked.items() if all(frame.empty for frame in frames)]
     return [f"Not measured of the maps of `{REFERENCE}`: {listed(missing)}."] * bool(missing)
 
 
@@ -173,7 +184,11 @@ def readings(study: Study) -> list[Table]:
         "tables of their own."
     )
     title = f"Every kind of score of the maps of {REFERENCE}, in four readings"
-    return [table(study, title, under(frame), "map-readings", [REFERENCE], note)] if len(frame) else []
+    nulls = f"The nulls of every kind of score of the maps of {REFERENCE}"
+    return [
+        table(study, title, under(frame), "map-readings", [REFERENCE], note),
+        table(study, nulls, reading_nulls_table(study), "map-nulls", [REFERENCE], NULLS_READ, folded=True),
+    ] * bool(len(frame))
 
 
 def published(study: Study) -> list[Table]:
@@ -184,8 +199,7 @@ def published(study: Study) -> list[Table]:
         "published medians are computed from the result files of Böhle, Fritz and Schiele (2021, CoDA-Nets, network "
         "9L-S-CoDA-SQ): another network, trained with another loss, binary cross-entropy. They stand beside ours, not "
         f"against them. Ours are of images with their class at a probability of {SURE} or more, where n counts the "
-        "grids that hold any, and beside them of all images. Below a median, in small, its 95 % interval; its nulls "
-        "are means."
+        "grids that hold any, and beside them of all images. Below a median, in small, its 95 % interval."
     )
     if not len(frame):
         return []
@@ -196,36 +210,64 @@ def published(study: Study) -> list[Table]:
 
 def agreement(study: Study) -> list[Table]:
     """Other attributions beside the reference's class maps, in numbers."""
-    frame = agreement_table(study)
-    note = (
-        "Spearman's rank correlation over the cells of an image, for the predicted class, and the share of the largest "
-        "tenth of the cells that both have in common. Below each, in small: its 95 % interval, and its nulls in the "
-        "same reading. Agreement about this image is what goes beyond another image's map and the centre; with itself "
-        f"the class map agrees by definition, and its nulls are what matters.{blind_told(study)}"
+    kinds = (
+        ("agreement_rank", "map-agreement", "", "Spearman's rank correlation over the cells of an image"),
+        (
+            "agreement_top",
+            "map-agreement-top",
+            ": largest tenth",
+            "Share of the largest tenth of cells in common",
+        ),
     )
-    title = f"Other attributions and the class maps of {REFERENCE}"
-    return [table(study, title, frame, "map-agreement", [REFERENCE], note)] if len(frame) else []
+    tables = []
+    for metric, file, of, what in kinds:
+        note = (
+            f"{what}, for the predicted class. Below each, in small: its 95 % interval, and its nulls in the same "
+            "reading. Agreement about this image is what goes beyond another image's map and the centre; with itself "
+            f"the class map agrees by definition, and its nulls are what matters.{blind_told(study, metric)}"
+        )
+        title = f"Other attributions and the class maps of {REFERENCE}{of}"
+        frame = agreement_table(study, metric)
+        tables += [table(study, title, frame, file, [REFERENCE], note, folded=bool(of))] if len(frame) else []
+    return tables
 
 
-def blind_told(study: Study) -> str:
+def blind_told(study: Study, metric: str) -> str:
     """The nulls that have no line of their own in each cell: by how much they agree with anything."""
     units = {"agreement_rank": "correlate at {}", "agreement_top": "have {} of the largest tenth in common"}
-    told = [units[metric].format(through(found)) for metric, found in agreement_nulls(study).items()]
-    return f" Noise and the untrained network's maps {listed(told)}, over all rows and readings." if told else ""
+    found = agreement_nulls(study, metric)
+    told = units[metric].format(through(found)) if found else ""
+    return f" Noise and the untrained network's maps {told}, over all rows and readings." if told else ""
 
 
 def randomised(study: Study) -> list[Table]:
     """What is left of the reference's maps as its layers lose what they learnt."""
     frame = cascade_table(study)
+    if not len(frame):
+        return []
     note = (
         "Spearman's rank correlation, over the cells of an image, of the trained network's map with that of the same "
         "network whose weights were drawn anew from its last layer down to the one named. The lower the better: then "
-        "maps depend on what was learnt. A pattern that survives may come back with either sign, so the absolute "
-        "correlation stands beside the signed one. Below each, in small: its 95 % interval, and the null of another "
-        "image's map under the same weights. Absolute correlations of chance are above 0: the last rows show how far."
+        "maps depend on what was learnt. Below each, in small: its 95 % interval, and the nulls: another image's map "
+        "under the same weights, and the same for a network that learnt permuted labels."
+    )
+    sizes = (
+        "A pattern that survives may come back with either sign, and then signed correlations of many images cancel: "
+        "this is the mean of their absolute values. Those of chance are above 0: the last rows show how far."
     )
     title = f"The maps of {REFERENCE} as its layers lose their weights"
-    return [table(study, title, frame, "map-cascade", [REFERENCE], note)] if len(frame) else []
+    return [
+        table(study, title, frame, "map-cascade", [REFERENCE], note),
+        table(
+            study,
+            f"{title}: absolute correlation",
+            cascade_table(study, ".absolute"),
+            "map-cascade-absolute",
+            [REFERENCE],
+            sizes,
+            folded=True,
+        ),
+    ]
 
 
 def boxes(study: Study) -> list[Table]:
@@ -258,13 +300,18 @@ def authors_network(study: Study) -> tuple[Section, ...]:
 
 def authors_readings(study: Study) -> list[Table]:
     """All kinds of scores of their network's maps, as those of the reference."""
-    frame = readings_table(authors_study(study))
+    theirs = authors_study(study)
+    frame = readings_table(theirs)
     note = (
         f"{READ} All scores, by class, subset and kind of canvas, are in "
         f"[tables/map-scores.csv](tables/map-scores.csv) under `{AUTHORS}`."
     )
     title = "Every kind of score of the maps of the authors' own network, in four readings"
-    return [table(study, title, under(frame), "authors-readings", [], note, folded=True)] if len(frame) else []
+    nulls = "The nulls of every kind of score of the maps of the authors' own network"
+    return [
+        table(study, title, under(frame), "authors-readings", [], note, folded=True),
+        table(study, nulls, reading_nulls_table(theirs), "authors-nulls", [], NULLS_READ, folded=True),
+    ] * bool(len(frame))
 
 
 def heads(study: Study) -> list[Table]:
@@ -280,8 +327,12 @@ def heads(study: Study) -> list[Table]:
         "networks are compared, not two ways of training: runs of one experiment lie apart too. "
         "A score of fewer runs than its row's n says so below it."
     )
-    title = "Other heads and ways of training"
-    return [table(study, title, frame, "map-heads", [*frame["Network"]], note)]
+    title, names = "Other heads and ways of training", [*frame["Network"]]
+    nulls = head_nulls_table(study)
+    return [
+        table(study, title, frame, "map-heads", names, note),
+        table(study, f"{title}: the nulls", nulls, "map-heads-nulls", names, NULLS_READ, folded=True),
+    ]
 
 
 def mapped(study: Study) -> list[str]:

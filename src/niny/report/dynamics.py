@@ -1,25 +1,23 @@
 """How the class maps change while a network learns: scores of 64 fixed test images against the test error."""
 
+from collections.abc import Sequence
 from itertools import cycle
 from statistics import fmean
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from niny.evaluation.statistics import summarise
+from niny.maps.followed import COLUMNS, LOOKS, READINGS
 from niny.report.drawing import Picture
 from niny.report.study import Study, measured
 from niny.report.words import number
 from niny.style import BLUE, GREEN, INK, MUTED, ORANGE, PINK, YELLOW
 
-PANELS = {
-    "map_claim1_rate": "largest in the true map",
-    "map_gridpg3_mass_raw": "mass in the right cell of 9",
-    "map_entropy": "entropy (1 flat, 0 one cell)",
-    "map_gini": "Gini index (0 flat, 1 one cell)",
-}
-LOOKS = tuple((colour, dash) for dash in ("-", "--", ":") for colour in (BLUE, ORANGE, GREEN, PINK, YELLOW, INK))
-ERROR, TICKS = "test_error", (90, 70, 50, 40, 30, 20, 15, 10, 7, 5, 2, 1, 0.5, 0.2)
+DASHED = tuple((colour, dash) for dash in ("-", "--", ":") for colour in (BLUE, ORANGE, GREEN, PINK, YELLOW, INK))
+ERROR, TICKS = "test_error", (90, 50, 30, 20, 10, 5, 2, 1, 0.5, 0.2)
 LEAST = 0.1  # per cent: the axis of errors is logarithmic
 
 
@@ -30,52 +28,63 @@ def followed(study: Study) -> list[str]:
     """
     asked = (e for e in study.experiments if e.head == "gap" and e.labels == "true")
     alive = [e.name for e in asked if study.errors(e.name).n]
-    return [name for name in alive if any(_path(study, name, column) for column in PANELS)]
+    return [name for name in alive if any(_path(study, name, column) for column in COLUMNS.values())]
 
 
 def dynamics_picture(study: Study) -> Picture:
     """The figure in words."""
     told = [
-        f"{name}, {label}: {number(path[0][1])} at an error of {path[0][0]:.1f} %, {number(path[-1][1])} at the end"
+        f"{name}, {LOOKS[look]}, {READINGS[view]}: {number(path[0][1])} at an error of {path[0][0]:.1f} %, "
+        f"{number(path[-1][1])} at the end"
         for name in followed(study)
-        for column, label in PANELS.items()
+        for (look, view), column in COLUMNS.items()
         if (path := _path(study, name, column))
     ]
     return Picture(
         "map-epochs",
         "Class maps while networks learn",
-        "64 fixed test images, looked at in the epochs in which the errors are; time runs to the right, as the test "
-        "error falls. A line is the mean over the runs of an experiment, its last epoch the large dot with its 95 % "
-        "interval: over runs or, of a single one, over the images, where it was recorded. Nothing was chosen by these "
-        "images.",
+        "64 fixed test images, looked at in the epochs in which the errors are, in four readings of their maps; time "
+        "runs to the right, as the test error falls. A line is the mean over the runs of an experiment, its last epoch "
+        "the large dot with its 95 % interval: over runs or, of a single one, over the images, where it was recorded. "
+        "Nothing was chosen by these images.",
         "Line plots of map scores against the test error. " + ("; ".join(told) or "Nothing was measured") + ".",
     )
 
 
 def draw_dynamics(study: Study) -> Figure:
-    """A panel for each score, a line for each network, from the first look on the left to the last."""
+    """A row for each score, a column for each reading, a line for each network from the first look to the last."""
     names = followed(study)
-    figure = Figure(figsize=(7.2, 5.2))
+    figure = Figure(figsize=(7.2, 8.4))
     if not names:
         figure.text(0.5, 0.4, "no class map was looked at in training", ha="center", color=MUTED)
         return figure
-    panels = figure.subplots(2, 2, sharex=True).flatten()
-    errors = [error for name in names for column in PANELS for error, _ in _path(study, name, column)]
-    for axes, (column, label) in zip(panels, PANELS.items(), strict=True):
-        for name, (colour, dash) in zip(names, cycle(LOOKS)):
+    panels = figure.subplots(len(LOOKS), len(READINGS), sharex=True, sharey=True)
+    for axes, column in zip(panels.flatten(), COLUMNS.values(), strict=True):
+        for name, (colour, dash) in zip(names, cycle(DASHED)):
             _line(axes, _path(study, name, column), name, colour, dash)
             _spread(axes, _path(study, name, column), interval_at_the_end(study, name, column), colour)
-        axes.set_title(label, size=8, weight="normal")
-        axes.set_ylim(0, 1)
-    panels[0].set_xscale("log")
-    for axes in panels:
-        axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
-        axes.minorticks_off()
-    panels[0].set_xlim(1.08 * max(errors), min(errors) / 1.08)
-    for axes in panels[2:]:
-        axes.set_xlabel("test error, % (falls to the right)", size=8)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        if not axes.lines:
+            axes.text(0.5, 0.5, "not recorded", ha="center", color=MUTED, size=8, transform=axes.transAxes)
+    _label(panels, [error for name in names for column in COLUMNS.values() for error, _ in _path(study, name, column)])
+    legend = {line.get_label(): line for axes in panels.flatten() for line in axes.lines if line.get_label() in names}
+    figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3)
     return figure
+
+
+def _label(panels: NDArray[np.object_], errors: Sequence[float]) -> None:
+    for axes, reading in zip(panels[0], READINGS.values(), strict=True):
+        axes.set_title(reading, size=8, weight="normal")
+    for axes, look in zip(panels[:, 0], LOOKS.values(), strict=True):
+        axes.set_ylabel(look, size=8)
+    for axes in panels[-1]:
+        axes.set_xlabel("test error, %", size=8)
+    first = panels[0, 0]
+    first.set_ylim(0, 1)
+    first.set_xscale("log")
+    first.set_xlim(1.08 * max(errors), min(errors) / 1.08)
+    for axes in panels.flatten():
+        axes.set_xticks(TICKS, [str(tick) for tick in TICKS], size=7)
+        axes.minorticks_off()
 
 
 def _line(axes: Axes, path: list[tuple[float, float]], name: str, colour: str, dash: str) -> None:

@@ -13,6 +13,7 @@ from niny.evaluation.rules import Score
 from niny.maps.forward import class_maps
 from niny.models import build
 from niny.report.questions import QUESTIONS, Question, fair, relation
+from niny.report.readings import nulls_listed
 from niny.report.scores import scored_networks
 from niny.report.study import REFERENCE, Study, count, ours
 from niny.report.words import NONE, number, through
@@ -23,11 +24,30 @@ WHERE = {"above": "above", "not told apart from": "not apart", "below": "below"}
 
 def heads_table(study: Study) -> pd.DataFrame:
     """A row for each scored network, the reference first: its scores, and where they lie to the reference's."""
+    asked = _asked(study)
+    rows = [_row(study, name, asked) for name in _compared(study)]
+    return pd.DataFrame(rows, columns=["Network", "n", "Test error %", *map(column, asked)])
+
+
+def head_nulls_table(study: Study) -> pd.DataFrame:
+    """The same rows and columns with the nulls of each score."""
+    asked = _asked(study)
+    rows = [
+        {"Network": name, **{column(q): nulls_listed(study, name, fair(q.score)) for q in asked}}
+        for name in _compared(study)
+    ]
+    return pd.DataFrame(rows, columns=["Network", *map(column, asked)])
+
+
+def _compared(study: Study) -> list[str]:
+    """The reference and its rivals; none without rivals."""
     scored = scored_networks(study)
     rivals = [name for name in scored if is_rival(study, name)] if REFERENCE in scored else []
-    asked = [q for q in QUESTIONS if q.label and fair(q.score) in study.result(REFERENCE).maps]
-    rows = [_row(study, name, asked) for name in (REFERENCE, *rivals)] if rivals else []
-    return pd.DataFrame(rows, columns=["Network", "n", "Test error %", *map(column, asked)])
+    return [REFERENCE, *rivals] if rivals else []
+
+
+def _asked(study: Study) -> list[Question]:
+    return [q for q in QUESTIONS if q.label and fair(q.score) in study.result(REFERENCE).maps]
 
 
 def is_rival(study: Study, network: str) -> bool:

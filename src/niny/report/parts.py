@@ -103,4 +103,4 @@ def origin(study: Study, experiments: list[str] | None = None) -> str:
         return "no runs yet"
     several = f"all folders of `runs/`, listed in [{RUNS}]({RUNS})"
     where = several if experiments is None and len(names) > 3 else ", ".join(f"`runs/{name}`" for name in names)
-    return f"{plural(len(runs), 'run')} in {where}, commit {distinct(commits(runs))}"
+    return f"{plural(len(runs), 'run')} in {where}, trained at commit {distinct(commits(runs))}"

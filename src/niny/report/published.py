@@ -6,8 +6,7 @@ from niny.evaluation.rules import Score
 from niny.maps.charts import PUBLISHED
 from niny.maps.views import VIEWS
 from niny.report.foreign import AUTHORS, authors_study, foreign_record
-from niny.report.questions import nulls_at, short
-from niny.report.readings import absent, spread
+from niny.report.readings import absent, nulls_listed, spread
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, number
 
@@ -36,8 +35,8 @@ def _row(study: Study, whose: str, view: str, of: str) -> tuple[str, str, str, s
     method = f"class map, {view}" + ("" if of else ", all images")
     if name not in scores:
         return method, whose, absent(scores, name), NONE, NONE
-    nulls = ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls_at(study, REFERENCE, name).items())
-    return method, whose, _median(scores[name]), f"{scores[name].n:,} grids", nulls or NONE
+    nulls = nulls_listed(study, REFERENCE, name)
+    return method, whose, _median(scores[name]), f"{scores[name].n:,} grids", nulls
 
 
 def _median(score: Score) -> str:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from niny.evaluation.rules import MapScore, Score, VariesMore
 from niny.maps import meaning
-from niny.maps.records import nulls_of, permuted_null, why_no_null
+from niny.maps.permuted import NULL, permuted_null, why_no_null
+from niny.maps.records import nulls_of
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, NOT_MEASURED, listed, number, plural, through
 
@@ -249,7 +250,7 @@ def nulls_at(study: Study, experiment: str, score: str) -> dict[str, Score]:
         return nulls
     averages = study.params.experiments[experiment].head == "gap"
     found: Score | None = permuted_null(study.result(twin).maps, score, averages)
-    return nulls if found is None else {**nulls, "permuted_labels": found}
+    return nulls if found is None else {**nulls, NULL: found}
 
 
 def fair(score: str) -> str:

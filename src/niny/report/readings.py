@@ -4,13 +4,14 @@ Cells are text for a page, some of several lines: a score, its interval under it
 numbers are in `map-scores.csv`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from niny.evaluation.rules import Score
 from niny.maps.attribution import METHODS, TITLES
-from niny.maps.records import BY_WHAT_IT_SAYS, nulls_of
+from niny.maps.permuted import BY_WHAT_IT_SAYS
+from niny.maps.permuted import NULL as PERMUTED
 from niny.maps.views import VIEWS
 from niny.report.questions import NULLS, nulls_at, short
 from niny.report.study import REFERENCE, Study
@@ -52,24 +53,13 @@ METRICS = {  # how its name begins and ends: what it is, and where best
     ("max_sensitivity", ""): "max-sensitivity: 0 never changes",
 }
 RAW_ALONE = ("completeness_error",)  # its name has no reading
-COMPARED = {  # a column of agreement: how names of its scores begin, and the reading
-    "Raw map": ("agreement_rank", "raw"),
-    "Less the mean": ("agreement_rank", "centred"),
-    "Margin": ("agreement_rank", "margin"),
-    "Softmax": ("agreement_rank", "softmax"),
-    "Top tenth, raw": ("agreement_top", "raw"),
-    "Top tenth, less the mean": ("agreement_top", "centred"),
-}
-RANDOMISED = {  # a column of the cascade: how names of its scores end
-    "Raw map": "raw",
-    "Raw map, absolute": "raw.absolute",
-    "Less the mean": "centred",
-    "Less the mean, absolute": "centred.absolute",
-}
+VIEWED = {"Raw map": "raw", "Less the mean": "centred", "Margin": "margin", "Softmax": "softmax"}
+BESIDE = ("other_image", "centre", PERMUTED)  # of agreement: those that come nearest
+AGREEMENT = ("agreement_rank", "agreement_top")
 
 
 def readings_table(study: Study, experiment: str = REFERENCE) -> pd.DataFrame:
-    """A row for each kind of score, a column for each reading; and the nulls of the first reading that has it.
+    """A row for each kind of score, a column for each reading, and how many items they are of.
 
     Empty where nothing was scored; a column of which nothing is known is left out, a cell of it says so.
     """
@@ -77,13 +67,28 @@ def readings_table(study: Study, experiment: str = REFERENCE) -> pd.DataFrame:
     rows = []
     for (metric, end), label in METRICS.items():
         names = names_of(metric, end)
-        first = next((view for view in names if names[view] in scores), "raw")
         told = {view: cell(scores[name]) if name in scores else absent(scores, name) for view, name in names.items()}
-        nulls = nulls_at(study, experiment, names[first]) if names[first] in scores else {}
-        listed = ", ".join(f"{short(null)} {number(of.value)}" for null, of in nulls.items())
-        rows.append({"Kind of score": label, **told, f"Nulls ({first})": listed or NONE})
+        rows.append({"Kind of score": label, **told, "n": counted(scores, names.values())})
     frame = pd.DataFrame(rows).fillna(NONE)
     return frame.loc[:, known(frame)] if known(frame)[1:] else pd.DataFrame()
+
+
+def reading_nulls_table(study: Study, experiment: str = REFERENCE) -> pd.DataFrame:
+    """The same rows and columns with the nulls of each score: what maps that know less are given."""
+    scores = study.result(experiment).maps
+    rows = []
+    for (metric, end), label in METRICS.items():
+        there = {view: name for view, name in names_of(metric, end).items() if name in scores}
+        told = {view: nulls_listed(study, experiment, name) for view, name in there.items()}
+        if set(told.values()) - {NONE}:
+            rows.append({"Kind of score": label, **told})
+    return pd.DataFrame(rows).fillna(NONE)
+
+
+def counted(scores: Mapping[str, Score], names: Iterable[str]) -> str:
+    """How many items the scores of these names are of: one number, or the least and the most."""
+    sizes = sorted({scores[name].n for name in names if name in scores and scores[name].n})
+    return " to ".join(dict.fromkeys(f"{n:,}" for n in (sizes[0], sizes[-1]))) if sizes else NONE
 
 
 def names_of(metric: str, end: str) -> dict[str, str]:
@@ -102,42 +107,42 @@ def absent(scores: Mapping[str, Score], name: str) -> str:
     return "no such image" if subset in BY_WHAT_IT_SAYS and whole in scores else NOT_MEASURED
 
 
-def agreement_table(study: Study, experiment: str = REFERENCE) -> pd.DataFrame:
+def agreement_table(study: Study, metric: str, experiment: str = REFERENCE) -> pd.DataFrame:
     """A row for each attribution: its likeness to the class map in each reading, and that of its nulls under each."""
     scores = study.result(experiment).maps
     rows = []
     for method in ("map", *METHODS):
-        names = {column: f"{metric}.{method}.{view}" for column, (metric, view) in COMPARED.items()}
+        names = {column: f"{metric}.{method}.{view}" for column, view in VIEWED.items()}
         if not scores.keys().isdisjoint(names.values()):
             title = TITLES[method][0] if method in TITLES else "the class map itself"
-            told = {column: stacked(scores, name, ("other_image", "centre")) for column, name in names.items()}
-            rows.append({"Attribution": title, **told})
+            told = {column: stacked(study, experiment, name, BESIDE) for column, name in names.items()}
+            rows.append({"Attribution": title, **told, "n": counted(scores, names.values())})
     return pd.DataFrame(rows)
 
 
-def agreement_nulls(study: Study, experiment: str = REFERENCE) -> dict[str, tuple[float, float]]:
-    """{metric: the least and the most} of what noise and the untrained network agree by, in every row and reading."""
+def agreement_nulls(study: Study, metric: str, experiment: str = REFERENCE) -> tuple[float, float] | None:
+    """The least and the most that noise and the untrained network agree by, in every row and reading."""
     scores = study.result(experiment).maps
-    found = {}
-    for metric in ("agreement_rank", "agreement_top"):
-        blind = [of.value for n, of in scores.items() if n.startswith(metric) and n.endswith((".random", ".untrained"))]
-        if blind:
-            found[metric] = (min(blind), max(blind))
-    return found
+    blind = [of.value for n, of in scores.items() if n.startswith(metric) and n.endswith((".random", ".untrained"))]
+    return (min(blind), max(blind)) if blind else None
 
 
-def cascade_table(study: Study, experiment: str = REFERENCE) -> pd.DataFrame:
-    """A row for each layer down to which weights were drawn anew, and for the nulls that depend on none of them."""
+def cascade_table(study: Study, kind: str = "", experiment: str = REFERENCE) -> pd.DataFrame:
+    """A row for each layer down to which weights were drawn anew, and for the nulls that depend on none of them.
+
+    `kind` is empty for signed correlations, or `.absolute`.
+    """
     scores = study.result(experiment).maps
     depths = cascade_depths(scores)
-    layers = [depth.partition("-")[2] for depth in depths]
+    first, *others = [depth.partition("-")[2] for depth in depths] or [""]
+    named = dict(zip(depths, (first, *(f"{first} to {other}" for other in others)), strict=False))
+    named |= {null: f"none; {NULLS[null]} instead" for null in ("centre", "random") if depths}
     rows = []
-    for depth, layer in zip(depths, layers, strict=True):
-        told = {c: stacked(scores, f"cascade_rank.{depth}.{end}", ("other_image",)) for c, end in RANDOMISED.items()}
-        rows.append({"Weights drawn anew": layer if layer == layers[0] else f"{layers[0]} to {layer}", **told})
-    for null in ("centre", "random") if rows else ():
-        told = {column: stacked(scores, f"cascade_rank.{null}.{end}") for column, end in RANDOMISED.items()}
-        rows.append({"Weights drawn anew": f"none; {NULLS[null]} instead", **told})
+    for part, label in named.items():
+        names = {column: f"cascade_rank.{part}.{view}{kind}" for column, view in VIEWED.items()}
+        beside = ("other_image", PERMUTED) if part in depths else ()
+        told = {column: stacked(study, experiment, name, beside) for column, name in names.items()}
+        rows.append({"Weights drawn anew": label, **told, "n": counted(scores, names.values())})
     return pd.DataFrame(rows)
 
 
@@ -147,13 +152,23 @@ def cascade_depths(scores: Mapping[str, Score]) -> list[str]:
     return sorted((part for part in parts if part[0].isdecimal()), key=lambda part: int(part.partition("-")[0]))
 
 
-def stacked(scores: Mapping[str, Score], name: str, nulls: Sequence[str] = ()) -> str:
-    """A score, its interval under it, and these of its nulls under that."""
+def stacked(study: Study, experiment: str, name: str, nulls: Sequence[str] = ()) -> str:
+    """A score, its interval under it, and those of these nulls that it has under that."""
+    scores = study.result(experiment).maps
     if name not in scores:
         return absent(scores, name)
-    found = nulls_of(scores, name)
-    beside = [f"{short(null)} {number(found[null].value) if null in found else NOT_MEASURED}" for null in nulls]
+    found = nulls_at(study, experiment, name) if nulls else {}
+    beside = [null_told(null, found.get(null)) for null in nulls if null in found or null != PERMUTED]
     return "\n".join(filter(None, [number(scores[name].value), spread(scores[name]), *beside]))
+
+
+def nulls_listed(study: Study, experiment: str, name: str) -> str:
+    """All nulls of a score on one line."""
+    return ", ".join(null_told(null, of) for null, of in nulls_at(study, experiment, name).items()) or NONE
+
+
+def null_told(null: str, score: Score | None) -> str:
+    return f"{short(null)} {number(score.value) if score else NOT_MEASURED}"
 
 
 def cell(score: Score) -> str:

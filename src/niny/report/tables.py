@@ -20,11 +20,11 @@ from niny.maps.records import is_null
 from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
 from niny.report.elsewhere import elsewhere, elsewhere_table
 from niny.report.foreign import AUTHORS, authors_study, foreign_record, foreign_table
-from niny.report.heads import heads_table
+from niny.report.heads import head_nulls_table, heads_table
 from niny.report.pairs import pairs_table
 from niny.report.published import published_table
 from niny.report.questions import NULLS, nulls_at, questions_table
-from niny.report.readings import agreement_table, cascade_table, readings_table
+from niny.report.readings import agreement_table, cascade_table, reading_nulls_table, readings_table
 from niny.report.settings import data_table, recipes_table
 from niny.report.spread import families, spread_table
 from niny.report.study import REFERENCE, Study, count, load_study, ours
@@ -59,9 +59,13 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "map-scores": scores_table(study),
         "map-readings": readings_table(study),
         "map-published": published_table(study),
-        "map-agreement": agreement_table(study),
+        "map-nulls": reading_nulls_table(study),
+        "map-agreement": agreement_table(study, "agreement_rank"),
+        "map-agreement-top": agreement_table(study, "agreement_top"),
         "map-cascade": cascade_table(study),
+        "map-cascade-absolute": cascade_table(study, ".absolute"),
         "map-heads": heads_table(study),
+        "map-heads-nulls": head_nulls_table(study),
         "pairs": pairs_table(study),
         "box-classes": boxes_table(),
         "open-choices": choices_table(study),
@@ -79,7 +83,12 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
 
 def authors_tables(study: Study) -> dict[str, pd.DataFrame]:
     """Those of the network that the authors published."""
-    return {"authors": foreign_table(study), "authors-readings": readings_table(authors_study(study))}
+    theirs = authors_study(study)
+    return {
+        "authors": foreign_table(study),
+        "authors-readings": readings_table(theirs),
+        "authors-nulls": reading_nulls_table(theirs),
+    }
 
 
 def table_name(part: Results) -> str:

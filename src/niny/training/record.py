@@ -31,7 +31,7 @@ import torch
 from niny.config import Run
 from niny.errors import NinyError
 from niny.files import replacing, write_json, write_text
-from niny.training import snapshots
+from niny.maps import followed
 from niny.training.device import Compute
 
 PACKAGE = Path(__file__).parents[1]
@@ -46,7 +46,7 @@ COLUMNS = (
     "live_share",
     "seconds",
     "energy_joules",
-    *snapshots.COLUMNS,
+    *followed.WITH_ENDS,
 )
 
 

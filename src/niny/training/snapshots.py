@@ -22,6 +22,7 @@ from niny.errors import NinyError
 from niny.files import replacing
 from niny.maps import figure4, grids
 from niny.maps.concentration import entropy, gini
+from niny.maps.followed import column
 from niny.maps.forward import class_maps, head_kind, why_no_maps
 from niny.maps.intervals import Scores, bootstrap, rates
 from niny.maps.records import save_seed
@@ -35,10 +36,6 @@ IMAGES, GRIDS, SIDE = 64, 16, 3
 KEPT_IMAGES, KEPT_EPOCHS = 12, 24
 FOLLOWED = "followed.npz"
 PHOTOGRAPHS = "tiny-imagenet-val"
-ENDS = {view: "" if view == "raw" else f"_{view}" for view in VIEWS}  # of the names of what is looked at in each map
-OWN = tuple(f"map_{look}{end}" for look in ("claim1_rate", "entropy", "gini") for end in ENDS.values())
-LOOKS = (*OWN, *(f"map_gridpg3_mass_{view}" for view in VIEWS))
-COLUMNS = tuple(f"{look}{end}" for look in LOOKS for end in ("", "_low", "_high"))  # and its 95 % interval over images
 
 
 def followed_images(run: Run, count: int) -> Tensor:
@@ -55,22 +52,22 @@ def look_at_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -
     images, labels = data.test_images[some], data.test_labels[some]
     with compute.autocast():
         maps = class_maps(net, images)
-        hits = {f"map_claim1_rate{end}": figure4.holds_largest(ORDERS[v](maps), labels) for v, end in ENDS.items()}
+        hits = {column("claim1_rate", v): figure4.holds_largest(ORDERS[v](maps), labels) for v in VIEWS}
         spread = concentrations(maps, labels)
         masses = grid_masses(net, images, labels)
-    return columns(rates(hits, seed=0) | bootstrap(spread, seed=0) | bootstrap(masses, seed=0))
+    return with_ends(rates(hits, seed=0) | bootstrap(spread, seed=0) | bootstrap(masses, seed=0))
 
 
 def concentrations(maps: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """How concentrated the true class's map is in every reading; a dead map has no entropy."""
     place, found = torch.arange(len(maps), device=maps.device), dict[str, Tensor]()
-    for view, end in ENDS.items():
-        own = VIEWS[view](maps)[place, labels]
-        found |= {f"map_entropy{end}": entropy(own), f"map_gini{end}": gini(own)}
+    for view, read in VIEWS.items():
+        own = read(maps)[place, labels]
+        found |= {column("entropy", view): entropy(own), column("gini", view): gini(own)}
     return found
 
 
-def columns(scores: Scores) -> dict[str, float]:
+def with_ends(scores: Scores) -> dict[str, float]:
     """Scores as columns of history.csv: each with the ends of its interval."""
     ends = {f"{name}_{end}": of["interval"][i] for name, of in scores.items() for i, end in enumerate(("low", "high"))}
     return {name: of["value"] for name, of in scores.items()} | ends
@@ -82,7 +79,7 @@ def grid_masses(net: Network, images: Tensor, labels: Tensor) -> dict[str, Tenso
         return {}
     index = grids.sample_grids(labels, SIDE, GRIDS, seed=0).to(labels.device)
     maps = class_maps(net, grids.assemble(images[index]))
-    return {f"map_gridpg3_mass_{view}": grids.mass(read(maps), labels[index], SIDE) for view, read in VIEWS.items()}
+    return {column("gridpg3_mass", view): grids.mass(read(maps), labels[index], SIDE) for view, read in VIEWS.items()}
 
 
 def followed_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -> Tensor | None:
