@@ -138,10 +138,12 @@ def test_an_earlier_verdict_stays_beside_that_of_the_raised_version(root: Path) 
     write_tables(PARAMS, "full", root)
     claims = root / "claims.yaml"
     first, rest = claims.read_text().split("precision: 1.0", 1)
-    claims.write_text(f"{first.replace('version: 1', 'version: 2', 1)}precision: 0.1{rest}")
+    raised = first.replace("version: 1", "version: 2\n    formerly: [Of old it said so.]", 1)
+    claims.write_text(f"{raised}precision: 0.1{rest}")
     frame = all_tables(load_study(PARAMS, "full", root))["claims"].set_index("Claim")
     assert frame["Verdict"].to_list()[:2] == ["undecided", "supported"]
     assert list(frame.index[:2]) == ["table1-nin", "table1-nin (version 1, replaced)"]
+    assert frame["What it says"].to_list()[1] == "Of old it said so."
     write_report(PARAMS, "full", root)
 
 

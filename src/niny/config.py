@@ -38,6 +38,7 @@ POSITIVE = {
     "seeds",
     "size",
     "subset",
+    "version",
     "width",
 }
 

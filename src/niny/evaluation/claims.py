@@ -23,7 +23,10 @@ RECORDS = "results/*/tables/claims.json"
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper (or, with origin "niny", this study) says, in our words, and the rule that tests it."""
+    """What the paper (or, with origin "niny", this study) says, in our words, and the rule that tests it.
+
+    `formerly` are the words of version 1, of version 2, and so on, up to the one before this.
+    """
 
     id: str
     version: int
@@ -32,6 +35,11 @@ class Claim:
     says: str
     refuted_by: str
     rule: Rule
+    formerly: tuple[str, ...] = ()
+
+    def said(self, version: int) -> str:
+        """The words of a version."""
+        return (*self.formerly, self.says)[version - 1]
 
 
 def load_claims(path: Path) -> tuple[Claim, ...]:
@@ -53,7 +61,10 @@ def _claim(raw: Any, where: str) -> Claim:
         raise NinyError(f"{where}: expected names with values, rule among them, got {raw!r:.60}")
     where = f"{where} ({raw.get('id')})"
     rest = {key: value for key, value in raw.items() if key != "rule"}
-    return config.read(Claim, rest, where, rule=_rule(raw["rule"], f"{where}.rule"))
+    claim = config.read(Claim, rest, where, rule=_rule(raw["rule"], f"{where}.rule"))
+    if len(claim.formerly) != claim.version - 1:
+        raise NinyError(f"{where}.formerly: expected the words of every version before {claim.version}")
+    return claim
 
 
 def _rule(raw: Any, where: str) -> Rule:

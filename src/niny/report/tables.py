@@ -150,7 +150,7 @@ def claims_table(study: Study) -> pd.DataFrame:
             {
                 "Claim": f"{claim.id} (version {record['version']}, replaced)" if old else claim.id,
                 "Place": claim.place,
-                "What it says": f"{claim.says} (Words of version {claim.version}.)" if old else claim.says,
+                "What it says": claim.said(record["version"]),
                 "Paper": printed(record["paper"]),
                 "Ours": number(record["ours"]) if record["n"] or record["ours"] is not None else none,
                 "n": str(record["n"]),
