@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Iterator
 
 import pytest
@@ -5,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from niny.maps.agreement import rank_correlation, top_overlap
-from niny.maps.attribution import METHODS, attribute, contribution, dipart, grad_cam, propagate
+from niny.maps.attribution import METHODS, Explained, attribute, contribution, dipart, grad_cam, propagate
 from niny.maps.charts import draw_cascade, score_table
-from niny.maps.comparison import METRICS, available, compare_network
+from niny.maps.comparison import METRICS, RELEARNT, available, compare_network
 from niny.maps.forward import class_maps, logits
 from niny.maps.nested import over_seeds
 from niny.maps.records import nulls_of
-from niny.maps.sanity import _patches, cascade, infidelity, max_sensitivity, own_maps
+from niny.maps.sanity import _patches, cascade, infidelity, max_sensitivity, own_maps, patched
 from niny.maps.views import ORDERS, VIEWS
 from niny.models import Network, cnn, initialise, linear_cifar, nin_cifar
 from niny.models.blocks import GlobalAveragePool
@@ -82,29 +83,33 @@ def test_integrated_gradients_add_up_to_the_difference_from_the_baseline(bias: f
     assert torch.allclose(total, expected, rtol=0, atol=tolerance * expected.abs().max().item())
 
 
+@pytest.mark.parametrize("view", ORDERS)
 @pytest.mark.parametrize("head", ["gap", "fc", "fc_dropout"])
-def test_the_epsilon_rule_everywhere_is_gradient_x_input(head: str) -> None:
+def test_the_epsilon_rule_everywhere_is_gradient_x_input(head: str, view: str) -> None:
     from captum.attr._utils.lrp_rules import EpsilonRule
 
-    net = network(head=head)
-    ruled = propagate(net, IMAGES.clone().requires_grad_(), TARGETS, EpsilonRule).detach().sum(1)
-    product = attribute(METHODS["gradient_x_input"], net, IMAGES, TARGETS, 16)
-    assert torch.allclose(ruled, product, atol=1e-5 + 1e-3 * product.abs().max().item())
+    net, images = network(head=head).double(), IMAGES.double()
+    said = Explained(net, ORDERS[view])
+    ruled, product = (
+        method(said, images.clone().requires_grad_(), TARGETS).detach()
+        for method in (lambda *about: propagate(*about, EpsilonRule), METHODS["gradient_x_input"])
+    )
+    assert torch.allclose(ruled, product, rtol=0, atol=1e-5 * product.abs().max().item())
     assert not hasattr(net.mlpconv1.conv1, "rule")  # type: ignore[union-attr]  # a layer: torch types it as any value
 
 
 def test_relevance_is_the_logit_shared_among_the_pixels_that_made_it() -> None:
     """Without biases nothing is lost on the way back, and what was zero in the image made nothing."""
-    net, labels = network(), torch.tensor([3, 8])
+    net, labels = network().double(), torch.tensor([3, 8])
     for name, value in net.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(value)
-    images = torch.zeros(2, 3, 16, 16)
+    images = torch.zeros(2, 3, 16, 16).double()
     images[:, :, :6, :6] = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(2))
     found = METHODS["lrp"](net, images.requires_grad_(), labels).detach()
-    said = logits(net, images.detach())[torch.arange(2), labels]
+    said = net(images).detach()[torch.arange(2), labels]
     assert said.abs().min() > 0
-    assert torch.allclose(found.sum((1, 2, 3)), said, rtol=1e-3)
+    assert torch.allclose(found.sum((1, 2, 3)), said, rtol=1e-5)
     assert (found[:, :, 6:] == 0).all()
     assert (found[:, :, :, 6:] == 0).all()
 
@@ -198,7 +203,7 @@ def test_infidelity_of_the_exact_map_is_zero_and_of_a_stranger_is_not() -> None:
     net = looking(Colours())
     own = own_maps(net, images, TARGETS)
     maps = {"own": own, "scaled": 7 * own, "stranger": own.roll(1, 0), "opposite": -own, "nothing": 0 * own}
-    found = infidelity(net, images, TARGETS, maps, 0)
+    found = infidelity(patched(net, images, 0), TARGETS, maps)
     assert found["own"].tolist() == pytest.approx([0] * 4, abs=1e-5)
     assert found["scaled"].tolist() == pytest.approx([0] * 4, abs=1e-5)
     assert (found["stranger"] > 0.01).all()
@@ -211,7 +216,7 @@ def test_infidelity_is_captums_of_the_network_itself() -> None:
 
     net, shown = network(), torch.rand(4, 4, 4, generator=torch.Generator().manual_seed(2))
     masks = _patches(4, 16, seed=5)  # 4 images x 32
-    found = infidelity(net, IMAGES, TARGETS, {"shown": shown}, seed=5)["shown"]
+    found = infidelity(patched(net, IMAGES, 5), TARGETS, {"shown": shown})["shown"]
 
     def changed(images: Tensor) -> tuple[Tensor, Tensor]:  # captum asks for all patches of an image one after another
         mask = masks.flatten(0, 1)[:, None].expand_as(images).float()
@@ -274,6 +279,36 @@ def test_every_comparison_stands_beside_its_nulls_in_every_reading() -> None:
     centre = nulls_of(found, "cascade_rank.9-conv1.raw.absolute")["centre"]
     assert centre == found["cascade_rank.centre.raw.absolute"]
     assert centre["value"] >= abs(nulls_of(found, "cascade_rank.9-conv1.raw")["centre"]["value"])
+
+
+def test_what_all_maps_share_changes_no_score_of_a_reading_that_drops_it() -> None:
+    images = torch.randn(20, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    net, about = network(final_relu=False), {"names": "abcdefghij", "seed": 0, "count": 6}
+    shifted = copy.deepcopy(net)
+    with torch.no_grad():  # the same weights more for every class: one more map, the same for all
+        last = shifted.mlpconv3.cccp6
+        last.weight += 0.5 * torch.randn(last.weight[:1].shape, generator=torch.Generator().manual_seed(3))  # type: ignore[operator, index]  # a layer: torch types it as any value
+    before, after = (compare_network(of, images, torch.arange(20) % 10, **about) for of in (net, shifted))
+    free = ("lrp", "cascade_rank", "map.raw", "untrained")  # the gamma rule reads weights, not what the network says
+    moved = {name for name in before if abs(before[name]["value"] - after[name]["value"]) > 1e-3}
+    kept = {name for name in before if not any(part in name for part in free) and "raw" not in name.split(".")}
+    assert {"agreement_rank.occlusion.margin", "infidelity.centred.centre"} <= kept
+    assert not kept & moved
+    assert "infidelity.raw" in moved
+
+
+def test_a_network_is_held_against_the_maps_of_one_that_learnt_permuted_labels() -> None:
+    images = torch.randn(20, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    net, about = network(), {"names": "abcdefghij", "seed": 0, "count": 6}
+    name = f"cascade_rank.{RELEARNT}.centred"
+    itself, coarser = (
+        compare_network(net, images, torch.arange(20) % 10, twin=twin, **about)
+        for twin in (net, cnn(size=16, width=0.1))
+    )
+    assert itself[name]["value"] == itself[f"{name}.absolute"]["value"] == pytest.approx(1)
+    assert set(nulls_of(itself, name)) == {"centre", "random", "other_image"}
+    assert itself[f"{name}.other_image"]["value"] < 0.9
+    assert name not in coarser
 
 
 def test_a_network_that_learnt_nothing_is_compared_and_has_no_correlations() -> None:

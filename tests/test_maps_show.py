@@ -166,8 +166,9 @@ def test_what_a_later_seed_recorded_and_permuted_labels_stand_beside_the_first_s
     assert main(["maps", "score", str(weights), "--grids", "10", "--device", "cpu"]) == 0
     assert "permuted labels: not learnt (training error 88.2 %, by chance 90.0 %)" in capsys.readouterr().out
     twin.unlink()
+    plant(project, run, 0, 90.0, train_error=20.0)
     assert main(["maps", "score", str(weights), "--grids", "10", "--device", "cpu"]) == 0
-    assert "permuted labels: not run: niny train cifar10-nin-permuted" in capsys.readouterr().out
+    assert "permuted labels: not scored: dvc repro maps@smoke-cifar10-nin-permuted" in capsys.readouterr().out
 
 
 def test_a_collapsed_seed_enters_no_mean(project: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,9 @@ summed over colour channels, and averaged over the pixels of a cell; nothing is 
 Two of them are the class map itself over the number of cells: under global average pooling Grad-CAM at the last block,
 under a fully connected head gradient x activation there (HiResCAM), less the bias. Agreement would say nothing: they
 test this module and niny.maps.heads instead.
+
+What all maps of an image share is free, and so is what all its logits do. A map in a reading that drops it stands
+beside attributions of the logit in the same reading (`Explained`): less the mean, less the best other, log odds.
 """
 
 import copy
@@ -20,12 +23,13 @@ from torch.nn import functional as F
 
 from niny.maps.grids import cells_of, of_classes
 from niny.maps.heads import Reading
+from niny.maps.views import raw
 from niny.models import Network
 from niny.models.blocks import Dropout, GlobalAveragePool, LocallyConnected, ResponseNorm
 
 warnings.filterwarnings("ignore", message="IProgress not found")  # captum asks for a progress bar that nobody sees
 
-Method = Callable[[Network, Tensor, Tensor], Tensor]
+Method = Callable[["Network | Explained", Tensor, Tensor], Tensor]
 
 # What ends a block before its pool: an mlpconv, or the ReLU of a single convolution.
 INNER = {"gradcam1": ("mlpconv1", "relu1"), "gradcam2": ("mlpconv2", "relu2"), "gradcam3": ("mlpconv3", "relu3")}
@@ -33,13 +37,28 @@ STEPS = 32  # of the path of integrated gradients
 PART = 25  # images at a time
 
 
+class Explained(nn.Module):
+    """A network whose outputs are its logits in a reading, taken as class maps of a single cell."""
+
+    def __init__(self, net: Network, read: Reading) -> None:
+        super().__init__()
+        self.net, self.read = net, read
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.read(self.net(images)[:, :, None, None])[:, :, 0, 0]
+
+
+def _network(said: Network | Explained) -> Network:
+    return said.net if isinstance(said, Explained) else said
+
+
 def grad_cam(*layers: str) -> Method:
     """Grad-CAM at the first of these blocks that there is, signed: its maps times the mean gradient of the logit."""
 
-    def attribute(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+    def attribute(net: Network | Explained, images: Tensor, targets: Tensor) -> Tensor:
         from captum.attr import LayerGradCam
 
-        blocks = dict(net.named_children())
+        blocks = dict(_network(net).named_children())
         layer = next(blocks[name] for name in layers if name in blocks)
         found: Tensor = LayerGradCam(net, layer).attribute(images, targets)
         return found
@@ -47,30 +66,30 @@ def grad_cam(*layers: str) -> Method:
     return attribute
 
 
-def contribution(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+def contribution(net: Network | Explained, images: Tensor, targets: Tensor) -> Tensor:
     """Gradient x activation of the class maps, over all maps: what each cell adds to the logit, less the bias."""
     from captum.attr import LayerGradientXActivation
 
-    last = net.get_submodule(net.layer_names[-1])
+    last = _network(net).get_submodule(_network(net).layer_names[-1])
     found: Tensor = LayerGradientXActivation(net, last).attribute(images, targets)
     return found.sum(1, keepdim=True)
 
 
-def saliency(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+def saliency(net: Network | Explained, images: Tensor, targets: Tensor) -> Tensor:
     from captum.attr import Saliency
 
     found: Tensor = Saliency(net).attribute(images, targets)
     return found
 
 
-def gradient_x_input(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+def gradient_x_input(net: Network | Explained, images: Tensor, targets: Tensor) -> Tensor:
     from captum.attr import InputXGradient
 
     found: Tensor = InputXGradient(net).attribute(images, targets)
     return found
 
 
-def integrated_gradients(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+def integrated_gradients(net: Network | Explained, images: Tensor, targets: Tensor) -> Tensor:
     """From the mean of the data (zero after preprocessing) to the image."""
     from captum.attr import IntegratedGradients
 
@@ -79,7 +98,7 @@ def integrated_gradients(net: Network, images: Tensor, targets: Tensor) -> Tenso
     return found
 
 
-def occlusion(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+def occlusion(net: Network | Explained, images: Tensor, targets: Tensor) -> Tensor:
     """What the logit loses when a window of a quarter of the side is set to zero, moved by an eighth."""
     from captum.attr import Occlusion
 
@@ -90,7 +109,7 @@ def occlusion(net: Network, images: Tensor, targets: Tensor) -> Tensor:
     return found
 
 
-def relevance(net: Network, images: Tensor, targets: Tensor) -> Tensor:
+def relevance(net: Network | Explained, images: Tensor, targets: Tensor) -> Tensor:
     """Layer-wise relevance propagation: gamma rule for convolutions, epsilon rule for the rest.
 
     With the epsilon rule everywhere it would be gradient x input once more, which the tests show.
@@ -100,8 +119,30 @@ def relevance(net: Network, images: Tensor, targets: Tensor) -> Tensor:
     return propagate(net, images, targets, GammaRule)
 
 
-def propagate(net: Network, images: Tensor, targets: Tensor, rule: Callable[[], Any]) -> Tensor:
-    """Relevance of the input, `rule` making the rule of each convolution."""
+def propagate(net: Network | Explained, images: Tensor, targets: Tensor, rule: Callable[[], Any]) -> Tensor:
+    """Relevance of the input, `rule` making the rule of each convolution.
+
+    It is linear in what is handed back: of a reading, the sum over all logits of how fast the reading grows with each.
+    """
+    if isinstance(net, Explained):
+        slopes = _slopes(net, images, targets)
+        parts = [
+            slopes[:, k, None, None, None] * propagate(net.net, images, torch.full_like(targets, k), rule)
+            for k in slopes.any(0).nonzero().flatten().tolist()
+        ]
+        return torch.stack(parts).sum(0)
+    return _propagate(net, images, targets, rule)
+
+
+def _slopes(said: Explained, images: Tensor, targets: Tensor) -> Tensor:
+    """How fast each image's target grows with each logit, N x K."""
+    logits = said.net(images).detach().requires_grad_()
+    chosen = said.read(logits[:, :, None, None]).gather(1, targets[:, None, None, None])
+    found: Tensor = torch.autograd.grad(chosen.sum(), logits)[0]
+    return found
+
+
+def _propagate(net: Network, images: Tensor, targets: Tensor, rule: Callable[[], Any]) -> Tensor:
     from captum.attr import LRP
     from captum.attr._utils.lrp_rules import EpsilonRule, IdentityRule
 
@@ -153,11 +194,12 @@ TITLES: Mapping[str, tuple[str, str]] = {  # of each method: its title, and what
 }
 
 
-def attribute(method: Method, net: Network, images: Tensor, targets: Tensor, cells: int) -> Tensor:
-    """N x cells x cells attributions of the logits `targets`; batch by batch, gradients of the weights not kept."""
+def attribute(method: Method, net: Network, images: Tensor, targets: Tensor, cells: int, read: Reading = raw) -> Tensor:
+    """N x cells x cells attributions of the logits `targets`, in a reading; gradients of the weights are not kept."""
     net.eval()
+    said = net if read is raw else Explained(net, read)
     parts = zip(images.float().split(PART), targets.split(PART), strict=True)
-    return torch.cat([_to_cells(method(net, some.clone().requires_grad_(), of), cells) for some, of in parts])
+    return torch.cat([_to_cells(method(said, some.clone().requires_grad_(), of), cells) for some, of in parts])
 
 
 def _to_cells(found: Tensor, cells: int) -> Tensor:

@@ -4,7 +4,8 @@ Names as in `niny.maps.scores`: `agreement_rank.occlusion.centred`, `agreement_r
 Agreement is between an attribution and the class map of the predicted class, at the resolution of the map. Its nulls:
 the attribution against another image's map, the untrained network's, a Gaussian at the centre, and noise. `map` stands
 for the class map itself in the place of an attribution: 1 by definition, its nulls are what matters. A map of one value
-ranks nothing and never changes, so that it is a null of infidelity alone.
+ranks nothing and never changes, so that it is a null of infidelity alone; DiPart traces a network's own map back, which
+maps that know nothing have no network for.
 """
 
 from collections.abc import Sequence
@@ -19,13 +20,15 @@ from niny.maps.forward import class_maps, decide, head_kind
 from niny.maps.grids import assemble, sample_grids
 from niny.maps.heads import orders_of, own_orders, values_of
 from niny.maps.intervals import Scores, bootstrap, score
-from niny.maps.sanity import cascade, infidelity, max_sensitivity
+from niny.maps.sanity import cascade, infidelity, max_sensitivity, patched
 from niny.maps.scores import Subject
+from niny.maps.views import ORDERS, raw
 from niny.models import Network
 
 METRICS = ("agreement_rank", "agreement_top", "cascade_rank", "dipart_inside", "infidelity", "max_sensitivity")
 PLAIN = ("centre", "random")  # maps that know nothing and rank the cells all the same
 DRAWS = 5  # of the weights, in cascading randomisation
+RELEARNT = "relearnt"  # in the place of a layer: weights that learnt permuted labels
 ALIKE = {"agreement_rank": rank_correlation, "agreement_top": top_overlap}
 
 
@@ -35,9 +38,19 @@ def few_of(grids: int) -> int:
 
 
 def compare_network(
-    net: Network, images: Tensor, labels: Tensor, *, names: Sequence[str], seed: int, count: int = 50
+    net: Network,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    names: Sequence[str],
+    seed: int,
+    count: int = 50,
+    twin: Network | None = None,
 ) -> Scores:
-    """All scores of this module on `count` images drawn by `seed`; arguments as for `score_network`."""
+    """All scores of this module on `count` images drawn by `seed`; arguments as for `score_network`.
+
+    `twin` is a network that learnt permuted labels of the same data, where there is one.
+    """
     subject = Subject(net, images.float(), labels, names, seed)
     few = subject.some(count)
     maps = class_maps(net, subject.images[few])
@@ -45,6 +58,7 @@ def compare_network(
     blank = class_maps(subject.blank, subject.images[few])
     found = agreement_scores(subject, few, maps, blank, predicted)
     found |= cascade_scores(subject, few, maps, predicted)
+    found |= relearnt_scores(subject, few, maps, predicted, twin) if twin else {}
     found |= faithfulness_scores(subject, few, maps, blank, predicted)
     return found | dipart_scores(subject, count)
 
@@ -59,22 +73,19 @@ def available(net: Network) -> list[str]:
 def agreement_scores(subject: Subject, few: Tensor, maps: Tensor, blank: Tensor, predicted: Tensor) -> Scores:
     """Rank correlation and overlap of the top tenth of each attribution with the class map, and their nulls.
 
-    `maps` and `blank` N x K x h x w are those of the network and of the untrained one.
+    `maps` and `blank` N x K x h x w are those of the network and of the untrained one. A map in a reading is held
+    against attributions of the logit in the same reading.
     """
-    own, images = own_orders(subject.net, maps, predicted), subject.images[few]
-    against = own | {f"{view}.other_image": order.roll(1, 0) for view, order in own.items()}
-    against |= {f"{view}.untrained": order for view, order in own_orders(subject.net, blank, predicted).items()}
-    against |= plain_orders(subject, own["raw"])
-    samples: dict[str, Tensor] = {}
-    for name in available(subject.net):
-        found = attribute(METHODS[name], subject.net, images, predicted, maps.shape[-1])
-        for metric, alike in ALIKE.items():
-            samples |= {f"{metric}.{name}.{order}": alike(found, shown) for order, shown in against.items()}
-    for view, order in own.items():
-        others = {name: of for name, of in against.items() if name.partition(".")[0] == view}
-        others |= {f"{view}.{null}": against[null] for null in PLAIN}
-        for metric, alike in ALIKE.items():
-            samples |= {f"{metric}.map.{name}": alike(order, of) for name, of in others.items()}
+    net, images, cells = subject.net, subject.images[few], maps.shape[-1]
+    untrained, samples = own_orders(net, blank, predicted), dict[str, Tensor]()
+    for view, order in own_orders(net, maps, predicted).items():
+        against = {"": order, ".other_image": order.roll(1, 0), ".untrained": untrained[view]}
+        against |= {f".{null}": of for null, of in plain_orders(subject, order).items()}
+        read = ORDERS.get(view, raw)
+        shown = {name: attribute(METHODS[name], net, images, predicted, cells, read) for name in available(net)}
+        for name, found in {"map": order, **shown}.items():
+            for metric, alike in ALIKE.items():
+                samples |= {f"{metric}.{name}.{view}{null}": alike(found, of) for null, of in against.items()}
     return bootstrap(samples, subject.draw("agreement"))
 
 
@@ -116,17 +127,38 @@ def absolute(name: str) -> str:
     return f"{stem}.absolute{name.removeprefix(stem)}"
 
 
+def relearnt_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tensor, twin: Network) -> Scores:
+    """Rank correlation with the maps of a network that learnt permuted labels: the cascade's, but by other data.
+
+    None where the two networks' maps differ in resolution.
+    """
+    others = class_maps(twin, subject.images[few])
+    if others.shape[-1] != maps.shape[-1]:
+        return {}
+    theirs, samples = own_orders(twin, others, predicted), dict[str, Tensor]()
+    for view, order in own_orders(subject.net, maps, predicted).items():
+        if view in theirs:
+            for null, of in (("", theirs[view]), (".other_image", theirs[view].roll(1, 0))):
+                samples[f"cascade_rank.{RELEARNT}.{view}{null}"] = rank_correlation(order, of)
+    samples |= {absolute(name): found.abs() for name, found in samples.items()}
+    return bootstrap(samples, subject.draw("cascade"))
+
+
 def faithfulness_scores(subject: Subject, few: Tensor, maps: Tensor, blank: Tensor, predicted: Tensor) -> Scores:
-    """Infidelity and max-sensitivity of the map in every reading, beside those of the nulls."""
+    """Infidelity and max-sensitivity of the map in every reading, beside those of the nulls.
+
+    A map in a reading is to foretell the logit in the same reading.
+    """
     net, images, seed = subject.net, subject.images[few], subject.draw("sensitivity")
-    place, readings = torch.arange(len(few), device=few.device), values_of(net)
-    shown = {view: read(maps)[place, predicted] for view, read in readings.items()}
-    shown |= {f"{view}.other_image": shown[view].roll(1, 0) for view in readings}
-    shown |= {f"{view}.untrained": read(blank)[place, predicted] for view, read in readings.items()}
-    shown |= {name: of[:, 0] for name, of in nulls.plain(shown["raw"][:, None], 1, subject.draw("noise")).items()}
-    found = infidelity(net, images, predicted, shown, subject.draw("infidelity"))
-    samples = {f"infidelity.{name}": values for name, values in found.items()}
-    for view, read in readings.items():
+    place, samples = torch.arange(len(few), device=few.device), dict[str, Tensor]()
+    patches = patched(net, images, subject.draw("infidelity"))
+    for view, read in values_of(net).items():
+        own = read(maps)[place, predicted]
+        shown = {"": own, ".other_image": own.roll(1, 0), ".untrained": read(blank)[place, predicted]}
+        plain = nulls.plain(own[:, None], 1, subject.draw("noise"))
+        shown |= {f".{null}": of[:, 0] for null, of in plain.items()}
+        found = infidelity(patches, predicted, shown, ORDERS.get(view, raw))
+        samples |= {f"infidelity.{view}{null}": values for null, values in found.items()}
         for null, of in (("", net), (".untrained", subject.blank)):
             samples[f"max_sensitivity.{view}{null}"] = max_sensitivity(of, images, predicted, seed, read)
     return bootstrap(samples, subject.draw("faithfulness"))

@@ -2,11 +2,13 @@
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 
-from niny.models import Network, initialise
+from niny.config import Run
+from niny.models import Network, build, initialise
 from niny.models.baselines import MaxoutNetwork
 from niny.models.blocks import Dropout, FullyConnected, LocallyConnected
 
@@ -60,6 +62,14 @@ def why_one_size(net: Network) -> str | None:
     if any(isinstance(layer, LocallyConnected) for layer in net.modules()):
         return "its locally connected layer has weights for each place, those of images of one size"
     return None if head_kind(net) == "gap" else "its fully connected head reads maps of one size"
+
+
+@cache
+def cells_a_side(run: Run) -> int:
+    """How many cells the class maps of a run's network have a side."""
+    with torch.device("meta"):
+        images = torch.zeros(1, run.data.channels, run.data.size, run.data.size)
+        return class_maps(build(run), images).shape[-1]
 
 
 def untrained(net: Network, seed: int) -> Network:

@@ -14,7 +14,7 @@ from niny.maps.forward import head_kind
 from niny.maps.intervals import Scores
 from niny.maps.meaning import MEANINGS
 from niny.maps.nested import RULE, runs
-from niny.maps.permuted import NULL, beside_permuted, permuted_scores
+from niny.maps.permuted import NULL, beside_permuted, permuted_network, permuted_scores
 from niny.maps.records import NULLS, is_null, nulls_of
 from niny.maps.suite import (
     compare_subjects,
@@ -45,7 +45,7 @@ class Found:
 
     @cached_property
     def with_nulls(self) -> Scores:
-        return beside_permuted(self.scores, self.permuted, averages=self.head == "gap")
+        return beside_permuted(self.scores, self.permuted)
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -67,7 +67,8 @@ def score_path(
     pictures = load_pictures(spec, root, compute)
     scores = score_subjects(subjects, pictures, seed=params.root_seed, grids=grids, compute=compute)
     if attribution:
-        scores |= compare_subjects(subjects, pictures, seed=params.root_seed, grids=grids)
+        twin = permuted_network(params, scale, name, about.get("experiment"), root)
+        scores |= compare_subjects(subjects, pictures, seed=params.root_seed, grids=grids, twin=twin)
     seeds = tuple(sorted(subjects.nets.keys() | subjects.recorded.keys()))
     head, skipped = head_kind(subjects.net), left_out(subjects, pictures)
     permuted, no_permuted = permuted_scores(params, scale, name, about.get("experiment"), root)

@@ -9,53 +9,84 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from niny.config import Params
+from niny.config import Params, Run
 from niny.evaluation.results import read_runs_of
+from niny.maps.forward import cells_a_side
 from niny.maps.intervals import Scores
 from niny.maps.records import is_null, load_scores
+from niny.models import Network
+from niny.training.weights_file import load_network
 
 NULL = "permuted_labels"
-NOT_LEARNT = ("box_area", "completeness_error")  # true of the images, or of any network
+WEIGHTS = "weights.safetensors"
+NO_NULL = ("box_area", "cascade_rank", "completeness_error")  # true of the images or of any network; `relearnt` is its
+OF_CELLS = (  # depend on how many cells a map has
+    *("agreement_rank", "agreement_top", "deletion_area", "deletion_gain_centre", "deletion_gain_other", "entropy"),
+    *("dipart_inside", "equivariance", "gini", "infidelity", "insertion_area", "insertion_gain_centre"),
+    *("insertion_gain_other", "max_sensitivity"),
+)
 BY_WHAT_IT_SAYS = frozenset(("correct", "wrong", "confident"))
 
 
-def beside_permuted(scores: Mapping[str, Any], permuted: Mapping[str, Any], averages: bool) -> Scores:
-    """A network's scores with those of the network of permuted labels (none: `{}`) as one more null."""
-    nulls = {name: permuted_null(permuted, name, averages) for name in scores if not is_null(name)}
-    return {**scores, **{f"{name}.{NULL}": of for name, of in nulls.items() if of is not None}}
+def beside_permuted(scores: Mapping[str, Any], permuted: Mapping[str, Any]) -> Scores:
+    """A network's scores with those of the network of permuted labels (`permuted_scores`) as one more null."""
+    nulls = {f"{name}.{NULL}": permuted[name] for name in scores if name in permuted and not is_null(name)}
+    return {**scores, **nulls}
 
 
-def permuted_null(permuted: Mapping[str, Any], name: str, averages: bool) -> Any:
-    """Among a permuted network's scores, the null of a score of another network, or None.
+def serves(name: str, here: Run | None, there: Run) -> bool:
+    """Whether the score `name` of the permuted labels' run `there` is a null of the same score of another run.
 
-    None for images chosen by what a network says of them, since two networks choose different ones; for what no network
-    learns; and for raw maps of a network whose head does not average (`averages`), which are free up to what all
-    classes' weights share.
+    Not so of images chosen by what a network says of them, since two networks choose different ones; of what no network
+    learns, or is 1 by definition; of raw maps of a network whose head does not average, which are free up to what all
+    classes' weights share; and of what depends on how many cells a map has, where these differ. `here` is None for a
+    network from elsewhere, which is taken for one like the paper's.
     """
-    parts = name.split(".")
-    unlike = not averages and not {"raw", "channel"}.isdisjoint(parts)
-    if unlike or parts[0] in NOT_LEARNT or not BY_WHAT_IT_SAYS.isdisjoint(parts):
-        return None
-    return permuted.get(name)
+    metric, *parts = name.split(".")
+    free = here is not None and here.experiment.head != "gap" and not {"raw", "channel"}.isdisjoint(parts)
+    apart = here is not None and metric in OF_CELLS and cells_a_side(here) != cells_a_side(there)
+    chosen = not BY_WHAT_IT_SAYS.isdisjoint(parts)
+    return not (free or apart or chosen or metric in NO_NULL or "map" in parts)
 
 
 def permuted_scores(params: Params, scale: str, data: str, experiment: str | None, root: Path) -> tuple[Scores, str]:
-    """The recorded scores of the network that learnt permuted labels of a data set at a scale; or none, and why.
+    """What the network that learnt permuted labels of a data set at a scale scores, where it serves; or none, and why.
 
     `experiment` is what they are to stand beside; None is a network from elsewhere.
     """
+    run, why = learnt_permuted(params, scale, data, experiment, root)
+    if run is None:
+        return {}, why
+    folder = root / "results" / scale / "maps"
+    name = run.experiment.name
+    scores = load_scores(folder / f"{name}.json") | load_scores(folder / f"{name}.attribution.json")
+    here = params.run(scale, experiment) if experiment else None
+    why = "" if scores else f"not scored: dvc repro maps@{scale}-{name}"
+    return {name: of for name, of in scores.items() if serves(name, here, run)}, why
+
+
+def permuted_network(params: Params, scale: str, data: str, experiment: str | None, root: Path) -> Network | None:
+    """The network itself; None where there is none beside `experiment`."""
+    run, _ = learnt_permuted(params, scale, data, experiment, root)
+    file = root / run.folder / "seed-0" / WEIGHTS if run else None
+    return load_network(params, file).eval() if file and file.is_file() else None
+
+
+def learnt_permuted(
+    params: Params, scale: str, data: str, experiment: str | None, root: Path
+) -> tuple[Run | None, str]:
+    """The run that learnt permuted labels by heart, or why there is none beside `experiment`."""
     twin = permuted_twin(params, scale, data)
     if twin is None:
-        return {}, "no such experiment"
+        return None, "no such experiment"
     if twin == experiment:
-        return {}, "this is that network"
-    run, folder = params.run(scale, twin), root / "results" / scale / "maps"
-    scores = load_scores(folder / f"{twin}.json") | load_scores(folder / f"{twin}.attribution.json")
-    records = [record for record in read_runs_of(run, root) if record.state == "finished"]
-    if not (scores and records):
-        return {}, f"not run: niny train {twin} --scale {scale}, then dvc repro maps@{scale}-{twin}"
-    why = why_no_null([record.metrics["train_error"] for record in records], run.data.classes)
-    return ({}, why) if why else (scores, "")
+        return None, "this is that network"
+    run = params.run(scale, twin)
+    errors = [found.metrics["train_error"] for found in read_runs_of(run, root) if found.state == "finished"]
+    why = why_no_null(errors, run.data.classes)
+    if not errors:
+        why = f"not run: niny train {twin} --scale {scale}, then dvc repro maps@{scale}-{twin}"
+    return (None, why) if why else (run, "")
 
 
 def permuted_twin(params: Params, scale: str, data: str) -> str | None:

@@ -8,6 +8,7 @@ back with either sign, so the mean of the absolute values stands beside the mean
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -71,37 +72,55 @@ def max_sensitivity(net: Network, images: Tensor, targets: Tensor, seed: int, re
     return found
 
 
+@dataclass(frozen=True)
+class Patched:
+    """N x C x H x W images with PATCHES patches each, N x PATCHES x C x H x W, and what a network says of them.
+
+    `whole` are the logits of the images, N x K, `without` those of each without one patch, N PATCHES x K, in float64.
+    """
+
+    images: Tensor
+    masks: Tensor
+    whole: Tensor
+    without: Tensor
+
+
 @torch.no_grad()
-def infidelity(
-    net: Network, images: Tensor, targets: Tensor, maps: Mapping[str, Tensor], seed: int
-) -> dict[str, Tensor]:
+def patched(net: Network, images: Tensor, seed: int) -> Patched:
+    """Take patches of a quarter of the side away at random: they become zero, the mean of the data."""
+    masks = _patches(len(images), images.shape[-1], seed).to(images.device)[:, :, None]
+    masks = masks.expand(-1, -1, *images.shape[1:])
+    without = logits(net, (images[:, None] * ~masks).flatten(0, 1))
+    return Patched(images, masks, logits(net, images).double(), without.double())
+
+
+@torch.no_grad()
+def infidelity(on: Patched, targets: Tensor, maps: Mapping[str, Tensor], read: View = raw) -> dict[str, Tensor]:
     """How badly N x h x w maps foretell what the logit loses when a patch goes (Yeh et al. 2019): N values for each.
 
     captum's infidelity, normalised (each map is scaled to fit best, by a negative number too), over that of a map of
-    zeros: 0 is perfect, 1 foretells nothing. A patch of a quarter of the side, at random, becomes zero, the mean of the
-    data. The patches, and what they cost the network, are the same for all maps.
+    zeros: 0 is perfect, 1 foretells nothing. The logit is taken in a reading, as a class map of one cell. The patches,
+    and so what they cost the network, are the same for all maps: it need not be asked again for each.
     """
     from captum.metrics import infidelity as of_captum
 
-    masks = _patches(len(images), images.shape[-1], seed).to(images.device)[:, :, None]
-    masks = masks.expand(-1, -1, *images.shape[1:])
-    covered = (images[:, None] * ~masks).flatten(0, 1)
-    said = {len(asked): logits(net, asked).double() for asked in (images, covered)}
+    covered = on.masks.flatten(0, 1)
+    said = {len(of): read(of[:, :, None, None])[:, :, 0, 0] for of in (on.whole, on.without)}
 
     def lost(values: Tensor) -> Tensor:
-        shares = F.interpolate(values[:, None].double(), images.shape[2:]).expand_as(images)
+        shares = F.interpolate(values[:, None].double(), on.images.shape[2:]).expand_as(on.images)
         found: Tensor = of_captum(
             lambda asked: said[len(asked)],
-            lambda _: (masks.flatten(0, 1).double(), covered),
-            images,
+            lambda asked: (covered.double(), asked * ~covered),
+            on.images,
             shares,
             target=targets,
-            n_perturb_samples=masks.shape[1],
+            n_perturb_samples=on.masks.shape[1],
             normalize=True,
         )
         return found
 
-    nothing = lost(torch.zeros_like(images[:, 0]))
+    nothing = lost(torch.zeros_like(on.images[:, 0]))
     return {name: lost(values) / nothing for name, values in maps.items()}
 
 

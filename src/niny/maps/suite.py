@@ -122,13 +122,18 @@ def score_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, grids: 
     return _over_seeds(subjects, {k: score(net) for k, net in subjects.nets.items()}, compared=False)
 
 
-def compare_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, grids: int) -> Scores:
-    """The scores that need gradients or many passes, in float32 on few images, over all seeds as above."""
+def compare_subjects(
+    subjects: Subjects, pictures: Pictures, *, seed: int, grids: int, twin: Network | None = None
+) -> Scores:
+    """The scores that need gradients or many passes, in float32 on few images, over all seeds as above.
+
+    `twin` is the network that learnt permuted labels of the same data, where there is one.
+    """
     if why_no_maps(subjects.net):
         return {}
     about = (pictures.images, pictures.labels)
     found = {
-        k: compare_network(net, *about, names=pictures.data.labels, seed=seed, count=few_of(grids))
+        k: compare_network(net, *about, names=pictures.data.labels, seed=seed, count=few_of(grids), twin=twin)
         for k, net in subjects.nets.items()
     }
     return _over_seeds(subjects, found, compared=True)

@@ -222,9 +222,12 @@ def agreement(study: Study) -> list[Table]:
     tables = []
     for metric, file, of, what in kinds:
         note = (
-            f"{what}, for the predicted class. Below each, in small: its 95 % interval, and its nulls in the same "
-            "reading. Agreement about this image is what goes beyond another image's map and the centre; with itself "
-            f"the class map agrees by definition, and its nulls are what matters.{blind_told(study, metric)}"
+            f"{what}, for the predicted class. A map in a reading stands beside attributions of the logit in the same "
+            "reading (less the mean of all logits, less the best other, log odds). Below each, in small: its 95 % "
+            "interval, and its nulls. Agreement about this image is what goes beyond another image's map and the "
+            "centre; how far a network of permuted labels agrees with itself tells of the method, not of what was "
+            "learnt. With itself the class map agrees by definition, and its nulls are what matters."
+            f"{blind_told(study, metric)}"
         )
         title = f"Other attributions and the class maps of {REFERENCE}{of}"
         frame = agreement_table(study, metric)
@@ -248,8 +251,9 @@ def randomised(study: Study) -> list[Table]:
     note = (
         "Spearman's rank correlation, over the cells of an image, of the trained network's map with that of the same "
         "network whose weights were drawn anew from its last layer down to the one named. The lower the better: then "
-        "maps depend on what was learnt. Below each, in small: its 95 % interval, and the nulls: another image's map "
-        "under the same weights, and the same for a network that learnt permuted labels."
+        "maps depend on what was learnt. So does the row of permuted labels, where the network is another one, which "
+        "learnt labels of chance by heart. Below each, in small: its 95 % interval, and its null: another image's map "
+        "under the same weights."
     )
     sizes = (
         "A pattern that survives may come back with either sign, and then signed correlations of many images cancel: "

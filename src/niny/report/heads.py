@@ -6,12 +6,10 @@ All are compared by their maps less the mean of all classes' (`niny.report.quest
 from collections.abc import Sequence
 
 import pandas as pd
-import torch
 
-from niny.config import SOURCES, Run
+from niny.config import SOURCES
 from niny.evaluation.rules import Score
-from niny.maps.forward import class_maps
-from niny.models import build
+from niny.maps.forward import cells_a_side
 from niny.report.questions import QUESTIONS, Question, fair, relation
 from niny.report.readings import nulls_listed
 from niny.report.scores import scored_networks
@@ -83,14 +81,6 @@ def fewer(study: Study, network: str, score: Score) -> str:
 
 def _lines(*parts: str) -> str:
     return "\n".join(filter(None, parts))
-
-
-def cells_a_side(run: Run) -> int:
-    """How many cells its class maps have a side."""
-    with torch.device("meta"):
-        net = build(run)
-        images = torch.zeros(1, run.data.channels, run.data.size, run.data.size)
-        return class_maps(net, images).shape[-1]
 
 
 def column(question: Question) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from niny.evaluation.rules import MapScore, Score, VariesMore
 from niny.maps import meaning
-from niny.maps.permuted import NULL, permuted_null, why_no_null
+from niny.maps.permuted import NULL, serves, why_no_null
 from niny.maps.records import nulls_of
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, NOT_MEASURED, listed, number, plural, through
@@ -248,8 +248,7 @@ def nulls_at(study: Study, experiment: str, score: str) -> dict[str, Score]:
     twin = permuted_twin(study, experiment)
     if twin is None or no_permuted(study, experiment):
         return nulls
-    averages = study.params.experiments[experiment].head == "gap"
-    found: Score | None = permuted_null(study.result(twin).maps, score, averages)
+    found = study.result(twin).maps.get(score) if serves(score, study.run(experiment), study.run(twin)) else None
     return nulls if found is None else {**nulls, NULL: found}
 
 

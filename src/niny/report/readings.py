@@ -10,6 +10,7 @@ import pandas as pd
 
 from niny.evaluation.rules import Score
 from niny.maps.attribution import METHODS, TITLES
+from niny.maps.comparison import RELEARNT
 from niny.maps.permuted import BY_WHAT_IT_SAYS
 from niny.maps.permuted import NULL as PERMUTED
 from niny.maps.views import VIEWS
@@ -136,11 +137,12 @@ def cascade_table(study: Study, kind: str = "", experiment: str = REFERENCE) -> 
     depths = cascade_depths(scores)
     first, *others = [depth.partition("-")[2] for depth in depths] or [""]
     named = dict(zip(depths, (first, *(f"{first} to {other}" for other in others)), strict=False))
+    named |= {RELEARNT: "none; the map of a network that learnt permuted labels instead"} if depths else {}
     named |= {null: f"none; {NULLS[null]} instead" for null in ("centre", "random") if depths}
     rows = []
     for part, label in named.items():
         names = {column: f"cascade_rank.{part}.{view}{kind}" for column, view in VIEWED.items()}
-        beside = ("other_image", PERMUTED) if part in depths else ()
+        beside = () if part in ("centre", "random") else ("other_image",)
         told = {column: stacked(study, experiment, name, beside) for column, name in names.items()}
         rows.append({"Weights drawn anew": label, **told, "n": counted(scores, names.values())})
     return pd.DataFrame(rows)
