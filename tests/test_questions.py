@@ -17,7 +17,7 @@ from niny.report import write_figures, write_report, write_tables
 from niny.report.article import headlines
 from niny.report.class_maps import map_image, one_network
 from niny.report.elsewhere import elsewhere, elsewhere_table
-from niny.report.heads import APART, heads_table, whole_label
+from niny.report.heads import APART, head_nulls_table, heads_table, whole_label
 from niny.report.questions import QUESTIONS, finding, nulls_at, questions_table, relation
 from niny.report.scores import scores_picture
 from niny.report.study import load_study
@@ -219,12 +219,16 @@ def test_heads_are_compared_with_the_reference_by_maps_less_what_all_share(root:
     assert [*table.index] == ["cifar10-nin", "cifar10-nin-nodropout", "cifar10-nin-fc", "cifar10-cnn-gap"]
     claim1, peak, moves = (table[name] for name in table if name not in ("n", "Test error %"))
     assert claim1["cifar10-nin"].startswith("0.600\n0.5")
-    assert claim1["cifar10-nin-nodropout"] == "0.800\nabove"
-    assert moves["cifar10-nin-nodropout"] == "0.865\nnot apart"
-    assert claim1["cifar10-nin-fc"] == "0.500\nbelow"
+    assert claim1["cifar10-nin-nodropout"] == "0.800\n0.790 to 0.810\nabove"
+    assert moves["cifar10-nin-nodropout"] == "0.865\n0.855 to 0.875\nnot apart"
+    assert claim1["cifar10-nin-fc"] == "0.500\n0.490 to 0.510\nbelow"
     assert moves["cifar10-nin-fc"] == peak["cifar10-nin-fc"] == NONE
     assert moves["cifar10-cnn-gap"] == f"{NONE}\n{APART}"
     assert heads_table(load_study(PARAMS, "trial", root)).empty
+    nulls = head_nulls_table(load_study(PARAMS, "full", root)).set_index("Network")
+    assert [*nulls.index] == [*table.index]
+    assert nulls.loc["cifar10-nin", "Largest in the true map"].startswith("n 500: ")
+    assert nulls.loc["cifar10-nin-fc", "Moves with the image (r)"] == NONE
     (label,) = {whole_label(question) for question in QUESTIONS if question.label.startswith("…")}
     assert label == "largest in the true map on images it gets wrong"
 
@@ -239,8 +243,8 @@ def test_a_score_of_fewer_runs_than_its_row_says_so_in_its_cell(root: Path) -> N
     save_scores(folder / f"{aug}.attribution.json", aug, "full", "gap", over_seeds(by_seed))
     table = heads_table(load_study(PARAMS, "full", root)).set_index("Network")
     assert table.loc[aug, "n"] == "3"
-    assert table.loc[aug, "Largest in the true map"] == "0.700\nabove"
-    assert table.loc[aug, "Agrees with occlusion (r)"] == "0.700\nabove\n(one run)"
+    assert table.loc[aug, "Largest in the true map"] == "0.700\n0.690 to 0.710\nabove"
+    assert table.loc[aug, "Agrees with occlusion (r)"] == "0.700\n0.690 to 0.710\nabove\n(one run)"
     assert table.loc[aug, "Moves with the image (r)"].endswith("\n(2 runs)")
     plant_scores(root, PARAMS.run("full", "cifar10-nin"), {asked[0]: around(0.5)})
     table = heads_table(load_study(PARAMS, "full", root)).set_index("Network")

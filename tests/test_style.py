@@ -41,7 +41,7 @@ FIGURES: dict[str, Callable[[], Figure | None]] = {
     "scores": lambda: draw_scores(SCORES, ["a.raw"], "t", "x"),
     "cascade": lambda: draw_cascade(SCORES, "t"),
     "training": lambda: draw_training(
-        {0: [{"epoch": n, "test_error": 50.0, "map_entropy": 0.5, "map_claim1_rate": 0.5} for n in (1, 2, 3)]}, "t"
+        {0: [{"epoch": n, "test_error": 50.0, "map_entropy": 0.5, "map_claim1_rate": 0.5} for n in (1, 2, 3)]}, 10, "t"
     ),
 }
 

@@ -71,18 +71,13 @@ def test_the_identity_of_runs_with_true_labels_is_that_of_before_there_were_othe
     assert len(set(digests.values())) == 2
 
 
-@pytest.mark.parametrize(
-    ("experiment", "columns"),
-    [("cifar10-nin", set(WITH_ENDS)), ("cifar10-cnn-gap", set(WITH_ENDS)), ("cifar10-nin-fc", set())],
-)
-def test_a_look_tells_what_the_network_can_have(
-    params: Params, data: TrainingData, experiment: str, columns: set[str]
-) -> None:
+@pytest.mark.parametrize("experiment", ["cifar10-nin", "cifar10-cnn-gap", "cifar10-nin-fc"])
+def test_a_look_tells_of_the_maps_of_every_head(params: Params, data: TrainingData, experiment: str) -> None:
     run = params.run("smoke", experiment)
     net = build(run)
     initialise(net, "centred", 0.0, 0)
     row = look_at_maps(net, data, run, CPU)
-    assert set(row) == columns
+    assert set(row) == set(WITH_ENDS)
     assert all(-1e-9 <= value <= 1 + 1e-9 for value in row.values())
     assert all(row[f"{look}_low"] <= row[look] <= row[f"{look}_high"] for look in COLUMNS.values() if look in row)
     assert row == look_at_maps(net, data, run, CPU)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from niny.maps.comparison import depth_of
 from niny.maps.followed import COLUMNS, LOOKS, READINGS, column
 from niny.maps.intervals import Scores
 from niny.maps.meaning import MEANINGS, against_nulls
 from niny.maps.nested import runs
-from niny.maps.records import is_null, nulls_of
+from niny.maps.records import nulls_of
 from niny.style import BLUE, GREEN, MUTED, ORANGE, PINK, entitle, styled
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ PUBLISHED = {
     "its own linear maps": 0.938,
     "occlusion, 9 pixels": 0.867,
     "Grad-CAM": 0.743,
+    "occlusion, 5 pixels": 0.567,
     "integrated gradients": 0.152,
     "gradient": 0.143,
+    "gradient x input": 0.140,
 }
 
 
@@ -102,7 +105,7 @@ def _line(axes: "Axes", score: Mapping[str, Any], nulls: Mapping[str, Any], y: i
         axes.plot([found["value"]], [y], MARKS[null], color=MUTED, markerfacecolor="none", markersize=6, label=label)
     value, interval = score["value"], score["interval"]
     if interval:  # with two seeds it reaches far beyond what such scores can be
-        low, high = (min(max(bound, -1.0), 1.0) for bound in interval)
+        low, high = (min(max(bound, min(value, -1.0)), max(value, 1.0)) for bound in interval)
         axes.plot([low, high], [y, y], color=BLUE, linewidth=4, alpha=0.35, solid_capstyle="butt")
     axes.plot([value], [y], "o", color=BLUE, markersize=5, label=f"score, 95 % interval ({_of(score)})")
 
@@ -112,7 +115,7 @@ def _of(score: Mapping[str, Any]) -> str:
 
 
 @styled
-def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title: str) -> "Figure | None":
+def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], classes: int, title: str) -> "Figure | None":
     """Scores of 64 fixed test images against the epoch, in every reading, beside the test error; a thin line a seed.
 
     None where fewer than three epochs hold any: too few to see a course.
@@ -121,12 +124,13 @@ def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title:
         return None
     panels = {"test error, %": {"test error": "test_error"}}
     panels |= {label: {name: column(look, view) for view, name in READINGS.items()} for look, label in LOOKS.items()}
+    chances = {LOOKS["claim1_rate"]: 1 / classes, LOOKS["gridpg3_mass"]: 1 / 9}
     figure, grid = _figure(9.5, 6.2, 2, 3)
     for axes, (label, columns) in zip(grid.flatten(), panels.items(), strict=False):
         for (name, key), colour in zip(columns.items(), (BLUE, ORANGE, GREEN, PINK), strict=False):
             _curves(axes, histories, name, key, colour)
-        if label == LOOKS["gridpg3_mass"]:
-            axes.axhline(1 / 9, color=MUTED, linewidth=0.8, linestyle=":", label="a uniform map's mass")
+        if label in chances:
+            axes.axhline(chances[label], color=MUTED, linewidth=0.8, linestyle=":", label="chance")
         axes.set(xlabel="epoch", ylabel=label)
         axes.set_ylim(bottom=0)
     grid[1, 2].axis("off")
@@ -136,13 +140,20 @@ def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], title:
 
 
 def training_table(histories: Mapping[int, Sequence[Mapping[str, float]]]) -> pd.DataFrame:
-    """What `draw_training` draws, in numbers: at the first look and at the last, means over the seeds."""
+    """What `draw_training` draws, in numbers: at the first look and at the last, means over the seeds.
+
+    Of a single seed also the 95 % interval of the last look, over the images, where it was recorded.
+    """
     every = pd.concat([pd.DataFrame(rows) for rows in histories.values()])
     named = {"test_error": "test error, %"}
     named |= {key: f"{LOOKS[look]}, {READINGS[view]}" for (look, view), key in COLUMNS.items() if key in every}
     means = every.groupby("epoch")[[*named]].mean().dropna(how="any").rename(columns=named)
     means.index = means.index.astype(int)
-    return means.iloc[[0, -1]].T.add_prefix("epoch ").round(3)
+    table = means.iloc[[0, -1]].T.add_prefix("epoch ").round(3)
+    ends = every.iloc[-1].reindex([f"{key}_{end}" for key in named for end in ("low", "high")]).to_numpy(float)
+    bounds: list[list[float]] = ends.reshape(-1, 2).tolist() if len(histories) == 1 else []
+    table["95 % interval"] = [f"{low:.3f} to {high:.3f}" if low == low else "–" for low, high in bounds] or "–"
+    return table
 
 
 def _curves(axes: "Axes", histories: Mapping[int, Any], name: str, column: str, colour: str) -> None:
@@ -159,7 +170,7 @@ def draw_cascade(scores: Scores, title: str) -> "Figure | None":
     Thin grey lines are its null, another image's map. None where maps of one value, a collapsed network's, have none.
     """
     names = [name for name in scores if name.startswith("cascade_rank.") and name.endswith(".raw")]
-    names = sorted((n for n in names if not is_null(n)), key=lambda name: int(name.split(".")[1].split("-")[0]))
+    names = sorted((n for n in names if "-" in n), key=lambda name: depth_of(name.split(".")[1]))
     if not names:
         return None
     layers = [name.split(".")[1].partition("-")[2] for name in names]

@@ -121,6 +121,11 @@ def cascade_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tenso
     return bootstrap(samples, subject.draw("cascade"))
 
 
+def depth_of(part: str) -> int:
+    """`10-conv1` -> 10: how many layers have lost their weights."""
+    return int(part.partition("-")[0])
+
+
 def absolute(name: str) -> str:
     """`a.b.raw` -> `a.b.raw.absolute`, `a.b.raw.other_image` -> `a.b.raw.absolute.other_image`."""
     stem = name.removesuffix(".other_image")

@@ -56,7 +56,12 @@ READ = (
     "mean is its logit, marked by a dash in the other readings, is said of the raw map alone. Below a value, in small: "
     "its 95 % interval. What n counts is images, grids or canvases."
 )
-NULLS_READ = "What the same scores give for maps that know less, in the same reading."
+NULLS_READ = (
+    "What the same scores give for maps that know less, in the same reading. That of permuted labels is another "
+    "network: where a score asks what a map knows of classes and places it is a null as the others; where it asks "
+    "whether a map is true to its network (insertion, deletion, infidelity, equivariance, agreement) it tells how far "
+    "that depends on what was learnt. It has none for images chosen by what a network says of them."
+)
 
 
 def class_maps(study: Study) -> Section:
@@ -168,6 +173,9 @@ def other_data(study: Study) -> list[Table]:
             narrow(elsewhere_table(study, name)),
             f"questions-{name}",
             [name],
+            ""
+            if permuted_twin(study, name)
+            else "No network learns permuted labels of these data: that null is missing.",
             folded=len(names) > 1,
         )
         for name, title in titles.items()
@@ -329,7 +337,8 @@ def heads(study: Study) -> list[Table]:
         "share. A fully connected head, and a locally connected layer, read what comes before them in tiles of the "
         "training size where a canvas is larger, each as if it stood alone. With one run (n) on either side two "
         "networks are compared, not two ways of training: runs of one experiment lie apart too. "
-        "A score of fewer runs than its row's n says so below it."
+        "A score of fewer runs than its row's n says so below it. The other readings are in "
+        "[tables/map-scores.csv](tables/map-scores.csv)."
     )
     title, names = "Other heads and ways of training", [*frame["Network"]]
     nulls = head_nulls_table(study)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from niny.evaluation.statistics import summarise
 from niny.maps.followed import COLUMNS, LOOKS, READINGS
 from niny.report.drawing import Picture
-from niny.report.study import Study, measured
+from niny.report.study import REFERENCE, Study, measured
 from niny.report.words import number
 from niny.style import BLUE, GREEN, INK, MUTED, ORANGE, PINK, YELLOW
 
@@ -22,11 +22,11 @@ LEAST = 0.1  # per cent: the axis of errors is logarithmic
 
 
 def followed(study: Study) -> list[str]:
-    """The networks whose maps were looked at while they learnt, where a map is that of a class: under averaging.
+    """The networks whose maps were looked at while they learnt.
 
     Of networks that died there is nothing to follow, and where labels are permuted no error falls.
     """
-    asked = (e for e in study.experiments if e.head == "gap" and e.labels == "true")
+    asked = (e for e in study.experiments if e.labels == "true")
     alive = [e.name for e in asked if study.errors(e.name).n]
     return [name for name in alive if any(_path(study, name, column) for column in COLUMNS.values())]
 
@@ -46,7 +46,7 @@ def dynamics_picture(study: Study) -> Picture:
         "64 fixed test images, looked at in the epochs in which the errors are, in four readings of their maps; time "
         "runs to the right, as the test error falls. A line is the mean over the runs of an experiment, its last epoch "
         "the large dot with its 95 % interval: over runs or, of a single one, over the images, where it was recorded. "
-        "Nothing was chosen by these images.",
+        "Nothing was chosen by these images. Dotted: chance; a flat map's entropy is 1, its Gini index 0.",
         "Line plots of map scores against the test error. " + ("; ".join(told) or "Nothing was measured") + ".",
     )
 
@@ -58,17 +58,26 @@ def draw_dynamics(study: Study) -> Figure:
     if not names:
         figure.text(0.5, 0.4, "no class map was looked at in training", ha="center", color=MUTED)
         return figure
+    chances = chance_of(study)
     panels = figure.subplots(len(LOOKS), len(READINGS), sharex=True, sharey=True)
     for axes, column in zip(panels.flatten(), COLUMNS.values(), strict=True):
         for name, (colour, dash) in zip(names, cycle(DASHED)):
             _line(axes, _path(study, name, column), name, colour, dash)
             _spread(axes, _path(study, name, column), interval_at_the_end(study, name, column), colour)
-        if not axes.lines:
+        if chance := chances.get(column):
+            axes.axhline(chance, color=MUTED, linewidth=0.8, linestyle=":")
+        if not any(line.get_label() in names for line in axes.lines):
             axes.text(0.5, 0.5, "not recorded", ha="center", color=MUTED, size=8, transform=axes.transAxes)
     _label(panels, [error for name in names for column in COLUMNS.values() for error, _ in _path(study, name, column)])
     legend = {line.get_label(): line for axes in panels.flatten() for line in axes.lines if line.get_label() in names}
     figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3)
     return figure
+
+
+def chance_of(study: Study) -> dict[str, float]:
+    """What maps that know nothing give: the true one of K holds the largest cell, the right one of nine the mass."""
+    levels = {"claim1_rate": 1 / study.run(REFERENCE).data.classes, "gridpg3_mass": 1 / 9}
+    return {column: levels[look] for (look, _), column in COLUMNS.items() if look in levels}
 
 
 def _label(panels: NDArray[np.object_], errors: Sequence[float]) -> None:

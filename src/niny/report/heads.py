@@ -28,13 +28,17 @@ def heads_table(study: Study) -> pd.DataFrame:
 
 
 def head_nulls_table(study: Study) -> pd.DataFrame:
-    """The same rows and columns with the nulls of each score."""
+    """The same rows and columns with how many items each score is of, and its nulls."""
     asked = _asked(study)
     rows = [
-        {"Network": name, **{column(q): nulls_listed(study, name, fair(q.score)) for q in asked}}
-        for name in _compared(study)
+        {"Network": name, **{column(q): _nulls(study, name, fair(q.score)) for q in asked}} for name in _compared(study)
     ]
     return pd.DataFrame(rows, columns=["Network", *map(column, asked)])
+
+
+def _nulls(study: Study, network: str, name: str) -> str:
+    score = study.result(network).maps.get(name)
+    return f"n {score.n:,}: {nulls_listed(study, network, name)}" if score else NONE
 
 
 def _compared(study: Study) -> list[str]:
@@ -68,7 +72,8 @@ def _cell(study: Study, network: str, question: Question) -> str:
         return _lines(number(here.value), through(here.interval) if here.interval else "", fewer(study, network, here))
     if question.unit == "correlation" and cells_a_side(study.run(network)) != cells_a_side(study.run(REFERENCE)):
         return f"{NONE}\n{APART}"
-    return _lines(number(here.value), WHERE[relation(here, there)], fewer(study, network, here))
+    between = through(here.interval) if here.interval else ""
+    return _lines(number(here.value), between, WHERE[relation(here, there)], fewer(study, network, here))
 
 
 def fewer(study: Study, network: str, score: Score) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from niny.evaluation.rules import Score
 from niny.maps.attribution import METHODS, TITLES
-from niny.maps.comparison import RELEARNT
+from niny.maps.comparison import RELEARNT, depth_of
 from niny.maps.permuted import BY_WHAT_IT_SAYS
 from niny.maps.permuted import NULL as PERMUTED
 from niny.maps.views import VIEWS
@@ -151,7 +151,7 @@ def cascade_table(study: Study, kind: str = "", experiment: str = REFERENCE) -> 
 def cascade_depths(scores: Mapping[str, Score]) -> list[str]:
     """`1-cccp6`, `2-cccp5` and so on, from the last layer down."""
     parts = {name.split(".")[1] for name in scores if name.startswith("cascade_rank.")}
-    return sorted((part for part in parts if part[0].isdecimal()), key=lambda part: int(part.partition("-")[0]))
+    return sorted((part for part in parts if part[0].isdecimal()), key=depth_of)
 
 
 def stacked(study: Study, experiment: str, name: str, nulls: Sequence[str] = ()) -> str:

@@ -1,7 +1,7 @@
 """What the class maps say while a network learns, and when it has learnt: looks at them that training takes itself.
 
-While it learns, under global average pooling: 64 fixed test images at every epoch at which the errors are looked at,
-at a cost far below 2 % of an epoch; of the first twelve the maps themselves are kept, to be leafed through. When it has
+While it learns: 64 fixed test images at every epoch at which the errors are looked at, at a cost far below 2 % of an
+epoch; under global average pooling the maps of the first twelve are kept, to be leafed through. When it has
 learnt: all scores of `niny.maps.scores` (and, where the scale is evidence, of `niny.maps.comparison`) for those seeds
 whose weights are not kept, so that claims about maps can be judged over seeds.
 Neither is ever used to choose anything.
@@ -24,9 +24,10 @@ from niny.maps import figure4, grids
 from niny.maps.concentration import entropy, gini
 from niny.maps.followed import column
 from niny.maps.forward import class_maps, head_kind, why_no_maps
+from niny.maps.heads import orders_of, values_of
 from niny.maps.intervals import Scores, bootstrap, rates
 from niny.maps.records import save_seed
-from niny.maps.views import ORDERS, VIEWS
+from niny.maps.views import VIEWS
 from niny.models import Network
 from niny.training.device import Compute
 from niny.training.loop import TrainingData
@@ -46,23 +47,24 @@ def followed_images(run: Run, count: int) -> Tensor:
 
 def look_at_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -> dict[str, float]:
     """The columns of history.csv that tell of class maps, without those that the network or the images cannot have."""
-    if head_kind(net) != "gap":
+    if why_no_maps(net):
         return {}
     some = followed_images(run, len(data.test_labels)).to(compute.device)
     images, labels = data.test_images[some], data.test_labels[some]
     with compute.autocast():
-        maps = class_maps(net, images)
-        hits = {column("claim1_rate", v): figure4.holds_largest(ORDERS[v](maps), labels) for v in VIEWS}
-        spread = concentrations(maps, labels)
+        maps, orders = class_maps(net, images), orders_of(net)
+        hits = {column("claim1_rate", v): figure4.holds_largest(orders[v](maps), labels) for v in VIEWS}
+        spread = concentrations(net, maps, labels)
         masses = grid_masses(net, images, labels)
     return with_ends(rates(hits, seed=0) | bootstrap(spread, seed=0) | bootstrap(masses, seed=0))
 
 
-def concentrations(maps: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def concentrations(net: Network, maps: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """How concentrated the true class's map is in every reading; a dead map has no entropy."""
     place, found = torch.arange(len(maps), device=maps.device), dict[str, Tensor]()
-    for view, read in VIEWS.items():
-        own = read(maps)[place, labels]
+    readings = values_of(net)
+    for view in VIEWS:
+        own = readings[view](maps)[place, labels]
         found |= {column("entropy", view): entropy(own), column("gini", view): gini(own)}
     return found
 
@@ -79,7 +81,8 @@ def grid_masses(net: Network, images: Tensor, labels: Tensor) -> dict[str, Tenso
         return {}
     index = grids.sample_grids(labels, SIDE, GRIDS, seed=0).to(labels.device)
     maps = class_maps(net, grids.assemble(images[index]))
-    return {column("gridpg3_mass", view): grids.mass(read(maps), labels[index], SIDE) for view, read in VIEWS.items()}
+    readings = values_of(net, SIDE)
+    return {column("gridpg3_mass", view): grids.mass(readings[view](maps), labels[index], SIDE) for view in VIEWS}
 
 
 def followed_maps(net: Network, data: TrainingData, run: Run, compute: Compute) -> Tensor | None:
