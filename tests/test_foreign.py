@@ -125,10 +125,11 @@ def test_what_is_kept_names_the_file_its_digest_and_its_error(
     weights, folder = tmp_path / "net.caffemodel", tmp_path / "authors"
     weights.write_bytes(b"weights")
     monkeypatch.setattr(keeping, "evaluate_file", lambda *_: Evaluation(10.43, torch.zeros(10_000)))
-    found = Found(weights, "cifar10", "gap", (0,), 500, SCORES, {}, {}, "not run")
+    found = Found(weights, "cifar10", "gap", (0,), 500, SCORES, {}, {}, "not run", 46.0, 2)
     keeping.keep_found(found, PARAMS, folder, root, Compute(torch.device("cpu"), torch.float32), attribution=True)
     record = keeping.RECORD
     assert '"weights": "net.caffemodel"' in (folder / record).read_text()
+    assert '"seconds": 46' in (folder / record).read_text()
     assert '"test_error": 10.43' in (folder / record).read_text()
     assert str(tmp_path) not in (folder / record).read_text() + (folder / "environment.json").read_text()
 

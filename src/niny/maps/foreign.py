@@ -39,6 +39,8 @@ def keep_found(found: Found, params: Params, folder: Path, root: Path, compute: 
         "test_error": said.error,
         "test_images": len(said.predicted),
         "grids": found.grids,
+        "seconds": round(found.seconds, 1),
+        "threads": found.threads,
         "skipped": found.left_out,
     }
     inside = folder.resolve().is_relative_to(root.resolve())  # where the study lies is no part of a record

@@ -1,12 +1,15 @@
 """What `niny maps score` prints: every score with its interval, n and nulls, as a table or as JSON."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from niny.config import Params, pick
 from niny.errors import NinyError
@@ -31,7 +34,10 @@ AUTHORS = "paper"  # the scale that the authors' own network stands beside
 
 @dataclass(frozen=True)
 class Found:
-    """The scores of what a path names, and what was asked. Where `permuted` is empty, `no_permuted` says why."""
+    """The scores of what a path names, and what was asked. Where `permuted` is empty, `no_permuted` says why.
+
+    `seconds` is what all scores but those of other attributions took, on `threads` of a processor.
+    """
 
     weights: Path
     data: str
@@ -42,6 +48,8 @@ class Found:
     skipped: Mapping[str, str]
     permuted: Scores
     no_permuted: str
+    seconds: float
+    threads: int
 
     @cached_property
     def with_nulls(self) -> Scores:
@@ -65,21 +73,26 @@ def score_path(
     spec = pick(params.datasets, name, "data set")
     subjects = load_subjects(params, path, compute)
     pictures = load_pictures(spec, root, compute)
+    started = time.perf_counter()
     scores = score_subjects(subjects, pictures, seed=params.root_seed, grids=grids, compute=compute)
+    seconds = time.perf_counter() - started
     if attribution:
         twin = permuted_network(params, scale, name, about.get("experiment"), root)
         scores |= compare_subjects(subjects, pictures, seed=params.root_seed, grids=grids, twin=twin)
     seeds = tuple(sorted(subjects.nets.keys() | subjects.recorded.keys()))
     head, skipped = head_kind(subjects.net), left_out(subjects, pictures)
     permuted, no_permuted = permuted_scores(params, scale, name, about.get("experiment"), root)
-    return Found(path, name, head, seeds, grids, scores, skipped, permuted, no_permuted)
+    return Found(
+        path, name, head, seeds, grids, scores, skipped, permuted, no_permuted, seconds, torch.get_num_threads()
+    )
 
 
 def to_json(found: Found) -> str:
     """One object: what was scored, and each score with value, interval, n, seeds and nulls."""
     scores = {name: score | {"nulls": _nulls(found, name)} for name, score in found.scores.items() if not is_null(name)}
     about = {"weights": str(found.weights), "data": found.data, "head": found.head, "seeds": list(found.seeds)}
-    whole = {**about, "grids": found.grids, "skipped": found.left_out, "scores": scores}
+    took = {"seconds": round(found.seconds, 1), "threads": found.threads}
+    whole = {**about, **took, "grids": found.grids, "skipped": found.left_out, "scores": scores}
     return json.dumps(whole, indent=1, sort_keys=True, allow_nan=False)
 
 
@@ -98,6 +111,7 @@ def to_text(found: Found) -> str:
     parts += [f"{name}: not measured, {reason}" for name, reason in sorted(found.skipped.items())]
     if found.no_permuted:
         parts.append(f"permuted labels: {found.no_permuted}")
+    parts.append(f"Scored in {found.seconds:.0f} s on {found.threads} threads, other attributions apart.")
     return "\n\n".join(parts)
 
 

@@ -1,6 +1,8 @@
 """The report's section on class maps: figure 4 again, the questions and their answers, all networks on one scale."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -301,13 +303,20 @@ def authors_network(study: Study) -> tuple[Section, ...]:
         f"(sampling error of the test set: {between(sampling(record))}): a network of the paper's kind and accuracy "
         "that nobody here trained. Its second pooling averages, where the paper says that it takes the largest. These "
         "are the same questions to its maps, on the same test images, and as many as "
-        f"{record['grids']} grids of each kind. It is one network: intervals are over images. {permuted_told(study)}",
+        f"{record['grids']} grids of each kind. It is one network: intervals are over images. {permuted_told(study)}"
+        f"{took(record)}",
     )
     weights = f"`{record['weights']}`, SHA-256 {record['sha256'][:12]}"
     made = f"1 run in `results/{FOLDER}`: {weights}, {made_at(study)}"
     shown = table(study, "The questions to the authors' own network", narrow(foreign_table(study)), "authors")
     items = tuple(replace(item, origin=made) for item in (shown, *authors_readings(study)))
     return (Section("authors", "The authors' own network", words, items, level=3),)
+
+
+def took(record: Mapping[str, Any]) -> str:
+    if "seconds" not in record:
+        return ""
+    return f" All scores but those of other attributions took {record['seconds']:.0f} s on {record['threads']} threads."
 
 
 def authors_readings(study: Study) -> list[Table]:
