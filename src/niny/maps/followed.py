@@ -1,5 +1,7 @@
 """Names of what is looked at in class maps while a network learns: columns of history.csv."""
 
+from collections.abc import Collection
+
 from niny.maps.views import VIEWS
 
 LOOKS = {
@@ -14,6 +16,11 @@ READINGS = {"raw": "as they are", "centred": "less the mean", "margin": "less th
 def column(look: str, view: str) -> str:
     """`map_entropy_margin`. Of the raw map alone the first looks were; their columns still do not name it."""
     return f"map_{look}" if view == "raw" and look != "gridpg3_mass" else f"map_{look}_{view}"
+
+
+def is_of_classes(head: str, columns: Collection[str]) -> bool:
+    """Whether maps of classes were looked at: under a fully connected head early looks were at what it is given."""
+    return head == "gap" or column("entropy", "centred") in columns
 
 
 COLUMNS = {(look, view): column(look, view) for look in LOOKS for view in VIEWS}

@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from niny.evaluation.statistics import summarise
-from niny.maps.followed import COLUMNS, LOOKS, READINGS
+from niny.maps.followed import COLUMNS, LOOKS, READINGS, is_of_classes
 from niny.report.drawing import Picture
 from niny.report.study import REFERENCE, Study, measured
 from niny.report.words import number
 from niny.style import BLUE, GREEN, INK, MUTED, ORANGE, PINK, YELLOW
 
 DASHED = tuple((colour, dash) for dash in ("-", "--", ":") for colour in (BLUE, ORANGE, GREEN, PINK, YELLOW, INK))
-ERROR, TICKS = "test_error", (90, 50, 30, 20, 10, 5, 2, 1, 0.5, 0.2)
+ERROR, TICKS = "test_error", (90, 30, 10, 3, 1, 0.3)
 LEAST = 0.1  # per cent: the axis of errors is logarithmic
 
 
@@ -27,8 +27,9 @@ def followed(study: Study) -> list[str]:
     Of networks that died there is nothing to follow, and where labels are permuted no error falls.
     """
     asked = (e for e in study.experiments if e.labels == "true")
-    alive = [e.name for e in asked if study.errors(e.name).n]
-    return [name for name in alive if any(_path(study, name, column) for column in COLUMNS.values())]
+    alive = {e.name: e.head for e in asked if study.errors(e.name).n}
+    found = {name: [c for c in COLUMNS.values() if _path(study, name, c)] for name in alive}
+    return [name for name, columns in found.items() if columns and is_of_classes(alive[name], columns)]
 
 
 def dynamics_picture(study: Study) -> Picture:
