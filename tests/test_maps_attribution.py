@@ -309,6 +309,9 @@ def test_a_network_is_held_against_the_maps_of_one_that_learnt_permuted_labels()
     assert set(nulls_of(itself, name)) == {"centre", "random", "other_image"}
     assert itself[f"{name}.other_image"]["value"] < 0.9
     assert name not in coarser
+    connected = compare_network(network(head="fc"), images, torch.arange(20) % 10, twin=net, **about)
+    assert name in connected
+    assert name.replace("centred", "raw") not in connected, "raw maps of such a head are free"
 
 
 def test_a_network_that_learnt_nothing_is_compared_and_has_no_correlations() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from niny.errors import NinyError
-from niny.maps.charts import draw_cascade, draw_scores, score_html, score_table
+from niny.maps.charts import draw_cascade, draw_scores, score_html, score_table, training_table
 from niny.maps.intervals import RESAMPLES, Scores, bootstrap, rates, score
 from niny.maps.meaning import told
 from niny.maps.nested import bootstrap_interval, over_seeds, runs
@@ -177,6 +177,28 @@ def test_a_notebook_cuts_nothing_off_and_says_what_a_score_is() -> None:
     assert "share of the positive part on the two of four images that show the class" in html
     assert "nan" not in html.lower()
     assert "..." not in html
+
+
+def test_looks_in_training_are_told_from_the_first_to_the_last_with_what_is_known_of_them() -> None:
+    rows = [{"epoch": n, "test_error": 50.0 / n, "map_entropy": 0.5 / n} for n in (1.0, 2.0)]
+    rows[1] |= {"map_entropy_low": 0.2, "map_entropy_high": 0.3, "map_gridpg3_mass_raw": 0.25}
+    late = {"epoch": 3.0, "train_loss": 1.0}  # nobody looked
+    table = training_table({0: [*rows, late]}, 10)
+    entropy = "entropy (1 flat, 0 one cell), as they are"
+    assert table.loc[entropy].to_dict() == {
+        "epoch 1": "0.500",
+        "epoch 2": "0.250",
+        "95 % interval": "0.200 to 0.300",
+        "n": "64 images",
+        "chance": "1, flat",
+    }
+    mass = table.loc["mass in the right cell of 9, as they are"]
+    assert mass[["epoch 2", "95 % interval", "n", "chance"]].to_list() == ["0.250", "–", "16 grids", "0.111"]
+    other = [rows[0], rows[1] | {"map_entropy": 0.35}]
+    low, high = training_table({0: rows, 1: other}, 10).loc[entropy, "95 % interval"].split(" to ")
+    assert (float(high) + float(low)) / 2 == pytest.approx(0.3, abs=1e-3)
+    assert float(high) - float(low) == pytest.approx(2 * 12.7062 * 0.05, rel=1e-2), "t of one degree of freedom"
+    assert training_table({0: [late]}, 10).empty
 
 
 def test_sentences_hold_what_was_measured_and_leave_out_what_was_not() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from planted import plant_scores
+from planted import plant, plant_scores
 from test_questions import PARAMS, around, plant_network
 from test_questions import root as root
 
@@ -58,6 +58,15 @@ def test_a_network_that_is_sure_of_nothing_has_no_median_of_such_images(root: Pa
         NOT_MEASURED,
         "no such image",
     ]
+
+
+def test_a_score_of_fewer_runs_than_finished_says_so_beside_its_n(root: Path) -> None:
+    plant_network(root, {"gridpg3_mass.raw": around(0.2)}, seeds=2)
+    plant_scores(root, PARAMS.run("full", "cifar10-nin"), {"gini.raw": (0.2, 0.1, 0.3)})
+    for seed in range(2):
+        plant(root, PARAMS.run("full", "cifar10-nin"), seed, 10.0)
+    table = readings_table(load_study(PARAMS, "full", root)).set_index("Kind of score")
+    assert table.loc["Gini index: 0 flat, 1 one cell", "n"] == "500\n(one run)"
 
 
 def test_agreement_stands_over_its_own_nulls_in_every_reading(root: Path) -> None:

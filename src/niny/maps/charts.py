@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from niny.evaluation.statistics import summarise
 from niny.maps.comparison import depth_of
-from niny.maps.followed import COLUMNS, LOOKS, READINGS, column
+from niny.maps.followed import COLUMNS, GRIDS, IMAGES, LOOKS, READINGS, column
 from niny.maps.intervals import Scores
 from niny.maps.meaning import MEANINGS, against_nulls
 from niny.maps.nested import runs
@@ -139,21 +141,37 @@ def draw_training(histories: Mapping[int, Sequence[Mapping[str, float]]], classe
     return figure
 
 
-def training_table(histories: Mapping[int, Sequence[Mapping[str, float]]]) -> pd.DataFrame:
+def training_table(histories: Mapping[int, Sequence[Mapping[str, float]]], classes: int) -> pd.DataFrame:
     """What `draw_training` draws, in numbers: at the first look and at the last, means over the seeds.
 
-    Of a single seed also the 95 % interval of the last look, over the images, where it was recorded.
+    The 95 % interval is of the last look: over seeds or, of a single one, over the images, where it was recorded.
     """
-    every = pd.concat([pd.DataFrame(rows) for rows in histories.values()])
-    named = {"test_error": "test error, %"}
-    named |= {key: f"{LOOKS[look]}, {READINGS[view]}" for (look, view), key in COLUMNS.items() if key in every}
-    means = every.groupby("epoch")[[*named]].mean().dropna(how="any").rename(columns=named)
-    means.index = means.index.astype(int)
-    table = means.iloc[[0, -1]].T.add_prefix("epoch ").round(3)
-    ends = every.iloc[-1].reindex([f"{key}_{end}" for key in named for end in ("low", "high")]).to_numpy(float)
-    bounds: list[list[float]] = ends.reshape(-1, 2).tolist() if len(histories) == 1 else []
-    table["95 % interval"] = [f"{low:.3f} to {high:.3f}" if low == low else "–" for low, high in bounds] or "–"
-    return table
+    chances = {
+        "claim1_rate": f"{1 / classes:.3f}",
+        "gridpg3_mass": f"{1 / 9:.3f}",
+        "entropy": "1, flat",
+        "gini": "0, flat",
+    }
+    rows = [_course(histories, "test_error", "test error, %", "", "")]
+    for (look, view), key in COLUMNS.items():
+        n = f"{GRIDS} grids" if look == "gridpg3_mass" else f"{IMAGES} images"
+        rows.append(_course(histories, key, f"{LOOKS[look]}, {READINGS[view]}", n, chances[look]))
+    found = [row for row in rows if row]
+    return pd.DataFrame(found).set_index("look") if found else pd.DataFrame()
+
+
+def _course(histories: Mapping[int, Any], key: str, label: str, n: str, chance: str) -> dict[str, str]:
+    """One look at its first epoch and its last; empty where not every seed has it."""
+    seeds = [[row for row in rows if key in row] for rows in histories.values()]
+    if not seeds or not all(seeds):
+        return {}
+    first, last = ([rows[at] for rows in seeds] for at in (0, -1))
+    bounds = summarise([row[key] for row in last]).interval or tuple(
+        last[0].get(f"{key}_{end}") for end in ("low", "high")
+    )
+    means = {f"epoch {rows[0]['epoch']:.0f}": f"{fmean(row[key] for row in rows):.3f}" for rows in (first, last)}
+    between = "–" if None in bounds else "{:.3f} to {:.3f}".format(*bounds)
+    return {"look": label, **means, "95 % interval": between, "n": n, "chance": chance}
 
 
 def _curves(axes: "Axes", histories: Mapping[int, Any], name: str, column: str, colour: str) -> None:

@@ -141,8 +141,9 @@ def relearnt_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tens
     if others.shape[-1] != maps.shape[-1]:
         return {}
     theirs, samples = own_orders(twin, others, predicted), dict[str, Tensor]()
+    free = set() if head_kind(subject.net) == "gap" else {"raw", "channel"}  # up to what all classes' weights share
     for view, order in own_orders(subject.net, maps, predicted).items():
-        if view in theirs:
+        if view not in free:
             for null, of in (("", theirs[view]), (".other_image", theirs[view].roll(1, 0))):
                 samples[f"cascade_rank.{RELEARNT}.{view}{null}"] = rank_correlation(order, of)
     samples |= {absolute(name): found.abs() for name, found in samples.items()}
@@ -152,14 +153,16 @@ def relearnt_scores(subject: Subject, few: Tensor, maps: Tensor, predicted: Tens
 def faithfulness_scores(subject: Subject, few: Tensor, maps: Tensor, blank: Tensor, predicted: Tensor) -> Scores:
     """Infidelity and max-sensitivity of the map in every reading, beside those of the nulls.
 
-    A map in a reading is to foretell the logit in the same reading.
+    A map in a reading is to foretell the logit in the same reading, log odds in place of probabilities. Raw and centred
+    maps add up to that over their cells and can be perfect; the others cannot, as the best other class changes from
+    cell to cell.
     """
     net, images, seed = subject.net, subject.images[few], subject.draw("sensitivity")
     place, samples = torch.arange(len(few), device=few.device), dict[str, Tensor]()
-    patches = patched(net, images, subject.draw("infidelity"))
+    patches, orders = patched(net, images, subject.draw("infidelity")), orders_of(net)
     for view, read in values_of(net).items():
-        own = read(maps)[place, predicted]
-        shown = {"": own, ".other_image": own.roll(1, 0), ".untrained": read(blank)[place, predicted]}
+        own, bare = (orders[view](of)[place, predicted] for of in (maps, blank))
+        shown = {"": own, ".other_image": own.roll(1, 0), ".untrained": bare}
         plain = nulls.plain(own[:, None], 1, subject.draw("noise"))
         shown |= {f".{null}": of[:, 0] for null, of in plain.items()}
         found = infidelity(patches, predicted, shown, ORDERS.get(view, raw))

@@ -13,6 +13,9 @@ LOOKS = {
 READINGS = {"raw": "as they are", "centred": "less the mean", "margin": "less the best other", "softmax": "softmax"}
 
 
+IMAGES, GRIDS = 64, 16  # looked at
+
+
 def column(look: str, view: str) -> str:
     """`map_entropy_margin`. Of the raw map alone the first looks were; their columns still do not name it."""
     return f"map_{look}" if view == "raw" and look != "gridpg3_mass" else f"map_{look}_{view}"

@@ -54,9 +54,10 @@ from niny.report.words import NONE, between, listed, plural, through
 
 READ = (
     "Of each class's map: as it is (raw), less the mean of all classes' (centred), less the best other class (margin), "
-    "as a probability among the classes (softmax; by its log odds where cells are ranked or traced back). That a map's "
-    "mean is its logit, marked by a dash in the other readings, is said of the raw map alone. Below a value, in small: "
-    "its 95 % interval. What n counts is images, grids or canvases."
+    "as a probability among the classes (softmax; by its log odds where cells are ranked, traced back or held against "
+    "the logit). That a map's mean is its logit, marked by a dash in the other readings, is said of the raw map alone. "
+    "Below a value, in small: its 95 % interval. What n counts is images, grids or canvases, below it the runs where "
+    "they are fewer than finished."
 )
 NULLS_READ = (
     "What the same scores give for maps that know less, in the same reading. That of permuted labels is another "

@@ -60,5 +60,6 @@ def permuted_told(study: Study) -> str:
     """Where the null of permuted labels comes from, since they published no network that learnt such; or why none."""
     why, twin = no_permuted(authors_study(study), REFERENCE), permuted_twin(study, REFERENCE)
     if twin is None or why:
-        return "The null of permuted labels is missing: its authors published no network that learnt such."
+        reason = "no network as wide as theirs learnt such at this scale" if twin else "no experiment learns such"
+        return f"The null of permuted labels is missing: {reason}."
     return f"The null of permuted labels is this study's own network that learnt such, `{twin}`."

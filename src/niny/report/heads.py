@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from niny.config import SOURCES
-from niny.evaluation.rules import Score
 from niny.maps.forward import cells_a_side
 from niny.report.questions import QUESTIONS, Question, fair, relation
-from niny.report.readings import nulls_listed
+from niny.report.readings import fewer, nulls_listed
 from niny.report.scores import scored_networks
 from niny.report.study import REFERENCE, Study, count, ours
 from niny.report.words import NONE, number, through
@@ -74,14 +73,6 @@ def _cell(study: Study, network: str, question: Question) -> str:
         return f"{NONE}\n{APART}"
     between = through(here.interval) if here.interval else ""
     return _lines(number(here.value), between, WHERE[relation(here, there)], fewer(study, network, here))
-
-
-def fewer(study: Study, network: str, score: Score) -> str:
-    """How many runs a score is of, where that is fewer than the network's row says."""
-    runs = len(score.seeds)
-    if runs >= study.errors(network).n:
-        return ""
-    return "(one run)" if runs == 1 else f"({runs} runs)"
 
 
 def _lines(*parts: str) -> str:

@@ -6,7 +6,7 @@ from niny.evaluation.rules import Score
 from niny.maps.charts import PUBLISHED
 from niny.maps.views import VIEWS
 from niny.report.foreign import AUTHORS, authors_study, foreign_record
-from niny.report.readings import absent, nulls_listed, spread
+from niny.report.readings import absent, fewer, nulls_listed, spread
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, number
 
@@ -36,7 +36,8 @@ def _row(study: Study, whose: str, view: str, of: str) -> tuple[str, str, str, s
     if name not in scores:
         return method, whose, absent(scores, name), NONE, NONE
     nulls = nulls_listed(study, REFERENCE, name)
-    return method, whose, _median(scores[name]), f"{scores[name].n:,} grids", nulls
+    counted = f"{scores[name].n:,} grids\n{fewer(study, REFERENCE, scores[name])}".strip()
+    return method, whose, _median(scores[name]), counted, nulls
 
 
 def _median(score: Score) -> str:

@@ -50,7 +50,7 @@ METRICS = {  # how its name begins and ends: what it is, and where best
     ("deletion_area", ""): "deletion: area, the smaller the better",
     ("deletion_gain_centre", ""): "deletion: gain over the centre",
     ("deletion_gain_other", ""): "deletion: gain over another image's map",
-    ("infidelity", ""): "infidelity: 0 perfect, 1 foretells nothing",
+    ("infidelity", ""): "infidelity: 1 foretells nothing; 0 perfect, for maps that add up (raw, centred)",
     ("max_sensitivity", ""): "max-sensitivity: 0 never changes",
 }
 RAW_ALONE = ("completeness_error",)  # its name has no reading
@@ -69,7 +69,7 @@ def readings_table(study: Study, experiment: str = REFERENCE) -> pd.DataFrame:
     for (metric, end), label in METRICS.items():
         names = names_of(metric, end)
         told = {view: cell(scores[name]) if name in scores else absent(scores, name) for view, name in names.items()}
-        rows.append({"Kind of score": label, **told, "n": counted(scores, names.values())})
+        rows.append({"Kind of score": label, **told, "n": counted(study, experiment, names.values())})
     frame = pd.DataFrame(rows).fillna(NONE)
     return frame.loc[:, known(frame)] if known(frame)[1:] else pd.DataFrame()
 
@@ -86,10 +86,23 @@ def reading_nulls_table(study: Study, experiment: str = REFERENCE) -> pd.DataFra
     return pd.DataFrame(rows).fillna(NONE)
 
 
-def counted(scores: Mapping[str, Score], names: Iterable[str]) -> str:
-    """How many items the scores of these names are of: one number, or the least and the most."""
-    sizes = sorted({scores[name].n for name in names if name in scores and scores[name].n})
-    return " to ".join(dict.fromkeys(f"{n:,}" for n in (sizes[0], sizes[-1]))) if sizes else NONE
+def counted(study: Study, experiment: str, names: Iterable[str]) -> str:
+    """How many items the scores of these names are of: one number, or the least and the most; and of how few runs."""
+    scores = study.result(experiment).maps
+    found = [scores[name] for name in names if name in scores and scores[name].n]
+    if not found:
+        return NONE
+    sizes = sorted(score.n for score in found)
+    items = " to ".join(dict.fromkeys(f"{n:,}" for n in (sizes[0], sizes[-1])))
+    return "\n".join(filter(None, [items, fewer(study, experiment, found[0])]))
+
+
+def fewer(study: Study, network: str, score: Score) -> str:
+    """How many runs a score is of, where that is fewer than finished."""
+    runs = len(score.seeds)
+    if runs >= study.errors(network).n:
+        return ""
+    return "(one run)" if runs == 1 else f"({runs} runs)"
 
 
 def names_of(metric: str, end: str) -> dict[str, str]:
@@ -117,7 +130,7 @@ def agreement_table(study: Study, metric: str, experiment: str = REFERENCE) -> p
         if not scores.keys().isdisjoint(names.values()):
             title = TITLES[method][0] if method in TITLES else "the class map itself"
             told = {column: stacked(study, experiment, name, BESIDE) for column, name in names.items()}
-            rows.append({"Attribution": title, **told, "n": counted(scores, names.values())})
+            rows.append({"Attribution": title, **told, "n": counted(study, experiment, names.values())})
     return pd.DataFrame(rows)
 
 
@@ -144,7 +157,7 @@ def cascade_table(study: Study, kind: str = "", experiment: str = REFERENCE) -> 
         names = {column: f"cascade_rank.{part}.{view}{kind}" for column, view in VIEWED.items()}
         beside = () if part in ("centre", "random") else ("other_image",)
         told = {column: stacked(study, experiment, name, beside) for column, name in names.items()}
-        rows.append({"Weights drawn anew": label, **told, "n": counted(scores, names.values())})
+        rows.append({"Weights drawn anew": label, **told, "n": counted(study, experiment, names.values())})
     return pd.DataFrame(rows)
 
 

@@ -22,7 +22,7 @@ from niny.errors import NinyError
 from niny.files import replacing
 from niny.maps import figure4, grids
 from niny.maps.concentration import entropy, gini
-from niny.maps.followed import column
+from niny.maps.followed import GRIDS, IMAGES, column
 from niny.maps.forward import class_maps, head_kind, why_no_maps
 from niny.maps.heads import orders_of, values_of
 from niny.maps.intervals import Scores, bootstrap, rates
@@ -33,7 +33,7 @@ from niny.training.device import Compute
 from niny.training.loop import TrainingData
 from niny.training.seeds import derive
 
-IMAGES, GRIDS, SIDE = 64, 16, 3
+SIDE = 3
 KEPT_IMAGES, KEPT_EPOCHS = 12, 24
 FOLLOWED = "followed.npz"
 PHOTOGRAPHS = "tiny-imagenet-val"
