@@ -195,11 +195,16 @@ def readings(study: Study) -> list[Table]:
         "tables of their own."
     )
     title = f"Every kind of score of the maps of {REFERENCE}, in four readings"
-    nulls = f"The nulls of every kind of score of the maps of {REFERENCE}"
-    return [
-        table(study, title, under(frame), "map-readings", [REFERENCE], note),
-        table(study, nulls, reading_nulls_table(study), "map-nulls", [REFERENCE], NULLS_READ, folded=True),
-    ] * bool(len(frame))
+    if not len(frame):
+        return []
+    shown = table(study, title, under(frame), "map-readings", [REFERENCE], note)
+    return [shown, *nulls_of_readings(study, f"of {REFERENCE}", reading_nulls_table(study), "map-nulls")]
+
+
+def nulls_of_readings(study: Study, whose: str, frame: pd.DataFrame, file: str) -> list[Table]:
+    """The nulls beside a table of readings, where there are any."""
+    title = f"The nulls of every kind of score of the maps {whose}"
+    return [table(study, title, frame, file, [REFERENCE], NULLS_READ, folded=True)] if len(frame) else []
 
 
 def published(study: Study) -> list[Table]:
@@ -329,11 +334,11 @@ def authors_readings(study: Study) -> list[Table]:
         f"[tables/map-scores.csv](tables/map-scores.csv) under `{AUTHORS}`."
     )
     title = "Every kind of score of the maps of the authors' own network, in four readings"
-    nulls = "The nulls of every kind of score of the maps of the authors' own network"
-    return [
-        table(study, title, under(frame), "authors-readings", [], note, folded=True),
-        table(study, nulls, reading_nulls_table(theirs), "authors-nulls", [], NULLS_READ, folded=True),
-    ] * bool(len(frame))
+    if not len(frame):
+        return []
+    shown = table(study, title, under(frame), "authors-readings", [], note, folded=True)
+    whose = "of the authors' own network"
+    return [shown, *nulls_of_readings(study, whose, reading_nulls_table(theirs), "authors-nulls")]
 
 
 def heads(study: Study) -> list[Table]:
