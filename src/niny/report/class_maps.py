@@ -155,7 +155,7 @@ def narrow(frame: pd.DataFrame) -> pd.DataFrame:
     """Questions and what was found, as wide as a page: a score under its question, an interval under its value."""
     interval = frame["95 % interval"]
     value = frame["Value"] + ("\n" + interval).where(interval != NONE, "")
-    counted = frame["n"].str.replace(" ", "\n", n=1)
+    counted = frame["n"].str.replace(" ", "\n", n=1).str.replace(", ", "\n")
     shown = frame.assign(Question=frame["Question"] + "\n" + frame["Score"], Value=value, n=counted)
     return shown.drop(columns=["Score", "95 % interval"])
 
