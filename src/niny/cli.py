@@ -151,7 +151,9 @@ def add_train(commands: "argparse._SubParsersAction[Parser]") -> None:
 def add_compute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--precision", default="auto", help="auto, bfloat16 or float32")
-    parser.add_argument("--eager", action="store_true", help="on a GPU: no compilation and no CUDA graph")
+    parser.add_argument(
+        "--eager", action="store_true", help="train the network as it is: nothing joined, compiled or captured"
+    )
 
 
 def add_campaign(commands: "argparse._SubParsersAction[Parser]") -> None:

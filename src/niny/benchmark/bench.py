@@ -74,7 +74,7 @@ def rates(run: Run, images: Tensor, labels: Tensor, compute: Compute, amount: Am
     engine = EngineLoop(run, images[: amount.engine], labels[: amount.engine], compute)
     for loop in (plain, engine):
         loop.epoch()  # warm-up: memory, choice of algorithms, compilation
-    turns = [(seconds(plain.epoch, compute), seconds(engine.epoch, compute)) for _ in range(amount.rounds)]
+    turns = [(warm_seconds(plain, compute), warm_seconds(engine, compute)) for _ in range(amount.rounds)]
     plain_rate = amount.plain / statistics.median(turn[0] for turn in turns)
     rate = amount.engine / statistics.median(turn[1] for turn in turns)
     most = loops.ceiling(compute)
@@ -89,6 +89,12 @@ def rates(run: Run, images: Tensor, labels: Tensor, compute: Compute, amount: Am
         "ceiling_share": rate * flops / most,
         "rounds_images_per_s": [[amount.plain / p, amount.engine / e] for p, e in turns],
     }
+
+
+def warm_seconds(loop: PlainLoop | EngineLoop, compute: Compute) -> float:
+    """The time of an epoch in which the loop goes on from another of its own."""
+    loop.prepare()
+    return seconds(loop.epoch, compute)
 
 
 def by_batch(run: Run, images: Tensor, labels: Tensor, compute: Compute, amount: Amount) -> dict[str, float]:

@@ -83,20 +83,28 @@ class PlainLoop:
             self.net.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
 
-    def epoch(self) -> None:
-        usual_memory()  # the engine's settings hold for the whole process
+    def prepare(self) -> None:
+        """Take back what the engine set for the whole process, and learn from a batch: memory is fetched anew."""
+        usual_memory()
         torch.backends.cudnn.allow_tf32 = True
         self.net.train()
+        self.learn(*next(iter(self.loader)))
+
+    def epoch(self) -> None:
         running_loss, mistakes = 0.0, 0
         for images, labels in self.loader:
-            images, labels = images.to(self.compute.device), labels.to(self.compute.device)
-            self.optimiser.zero_grad()
-            logits = self.net(images)
-            loss = F.cross_entropy(logits, labels)
-            loss.backward()
-            self.optimiser.step()
-            running_loss += loss.item()
-            mistakes += int((logits.argmax(1) != labels).sum().item())
+            loss, wrong = self.learn(images, labels)
+            running_loss += loss
+            mistakes += wrong
+
+    def learn(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
+        images, labels = images.to(self.compute.device), labels.to(self.compute.device)
+        self.optimiser.zero_grad()
+        logits = self.net(images)
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        self.optimiser.step()
+        return loss.item(), int((logits.argmax(1) != labels).sum().item())
 
 
 class EngineLoop:
@@ -109,15 +117,21 @@ class EngineLoop:
         placed = compute.place((images.float() / 255 - 0.5) / 0.25)
         self.data = TrainingData(placed, labels.to(compute.device), placed, labels)
 
-    def epoch(self) -> None:
+    def prepare(self) -> None:
+        """Set what the engine sets, and learn from a batch: an epoch of any length pays only once for its memory."""
         keep_freed_memory()
         torch.backends.cudnn.allow_tf32 = False
+        self.update.net.train()
+        self.update(self.data.train_images[: self.recipe.batch], self.data.train_labels[: self.recipe.batch])
+
+    def epoch(self) -> None:
         train_epoch(self.update, self.data, self.recipe, 0, SEEDS, augment=True)
 
 
 def part_seconds(loop: EngineLoop, compute: Compute) -> dict[str, float]:
     """Seconds per image of each part of an update, launched one by one and waited for, so no graph is in this."""
     update, recipe = Update(loop.update.net, loop.update.optimiser, loop.recipe, compute), loop.recipe
+    update.network = loop.update.network
     totals = dict.fromkeys(("input", "forward", "backward", "update", "metrics"), 0.0)
     for index in batches(len(loop.data.train_labels), recipe, 0, compute.device):
         for part, took in zip(totals, _one_update(update, loop.data, index, compute), strict=True):

@@ -65,7 +65,7 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         keep = self.level / 256
         if self.training:
-            masked = x * self.mask(x)
+            masked = x * self.mask(x).to(x.dtype)  # once for both ways: a product with bools would convert in each
             return masked / keep if self.inverted else masked
         return x if self.inverted else x * keep
 

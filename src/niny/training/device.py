@@ -16,7 +16,7 @@ class Compute:
 
     device: torch.device
     dtype: torch.dtype
-    eager: bool = False  # no compilation and no CUDA graph
+    eager: bool = False  # the network as it is: nothing joined, compiled or captured in a CUDA graph
     processes: int = 1  # that train together (niny.training.processes)
     parts: int = 1  # in which one process takes each batch, as so many processes would share it
 

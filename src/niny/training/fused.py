@@ -11,7 +11,7 @@ The function is that of the layers themselves in training, of a whole batch: the
 rounded less often in between.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from niny.models import Network
 from niny.models.blocks import Dropout, random_bytes
 from niny.training import kernels
+from niny.training.joined import flat
 
 FEW_CHANNELS = 4  # up to so many, a convolution is a product with rows of neighbourhoods
 SPLITS = 32  # parts at most, in which a weight gradient's long sum is taken side by side
@@ -72,7 +73,7 @@ def fuse(net: Network, dtype: torch.dtype) -> FusedNetwork | None:
 
 def stages_of(net: Network) -> list[Stage] | None:
     """The stages of a network from the bottom up, or None where its layers are no such stages."""
-    layers = [layer for name in net.layer_names for layer in _flat(getattr(net, name))]
+    layers = [layer for name in net.layer_names for layer in flat(getattr(net, name))]
     stages: list[Stage] = []
     while layers:
         taken = _take_stage(layers)
@@ -81,10 +82,6 @@ def stages_of(net: Network) -> list[Stage] | None:
         stages.append(taken)
     inner = all(stage.last_relu and stage.pooled for stage in stages[:-1])
     return stages if inner else None
-
-
-def _flat(layer: nn.Module) -> Iterator[nn.Module]:
-    return (part for child in layer for part in _flat(child)) if isinstance(layer, nn.Sequential) else iter([layer])
 
 
 def _take_stage(layers: list[nn.Module]) -> Stage | None:

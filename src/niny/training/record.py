@@ -5,7 +5,7 @@
                       joules where they can be read, and what the class maps of 64 fixed test images say
     predictions.npz   predicted and true class of every test image, for paired tests
     environment.json  hardware, versions, commit, command, seeds, and in which form the network was trained: as it is,
-                      fused or compiled, which are the same function, not the same bits
+                      joined, fused or compiled, which are the same function, not the same bits
     weights.safetensors   float16, kept for seed 0 unless the experiment says otherwise
     followed.npz      class maps of twelve fixed test images through the epochs, beside the weights
     maps.json, .npz   scores of the class maps and what they are on resampled images, for the other seeds

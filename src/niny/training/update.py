@@ -2,8 +2,10 @@
 
 A GPU gets the same update as one CUDA graph around a network with fewer passes through memory (niny.training.fused, or
 PyTorch's compiler): at this size it would otherwise wait for some two hundred launches a batch, and read every
-activation once more for each ReLU, bias and mask. Several processes that train together (torchrun) share each batch;
-one process can take the same parts one after the other.
+activation once more for each ReLU, bias and mask. A CPU saves some of these passes, too (niny.training.joined).
+
+Several processes that train together (torchrun) share each batch; one process can take the same parts one after the
+other.
 """
 
 from collections import Counter
@@ -22,6 +24,7 @@ from niny.errors import NinyError
 from niny.models import Network
 from niny.models.blocks import Dropout
 from niny.training.device import Compute
+from niny.training.joined import JoinedNetwork, can_join
 from niny.training.processes import part, part_of, size, summed
 
 WARM_UP = 3  # eager updates before capture: libraries allocate and choose their algorithms in them
@@ -196,8 +199,12 @@ def make_update(net: Network, optimiser: torch.optim.Optimizer, recipe: Recipe, 
         return ParallelUpdate(net, optimiser, recipe, compute)
     if compute.parts > 1:
         return PartedUpdate(net, optimiser, recipe, compute)
-    graph = compute.device.type == "cuda" and not compute.eager
-    return (GraphUpdate if graph else Update)(net, optimiser, recipe, compute)
+    if compute.device.type == "cuda" and not compute.eager:
+        return GraphUpdate(net, optimiser, recipe, compute)
+    update = Update(net, optimiser, recipe, compute)
+    if compute.device.type == "cpu" and not compute.eager and can_join(compute.dtype):
+        update.form, update.network = "joined", JoinedNetwork(net)
+    return update
 
 
 def loss_of(logits: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
