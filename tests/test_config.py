@@ -56,6 +56,7 @@ def test_authors_recipe_is_the_translated_one(params: Params) -> None:
         ("recipes.authors.phases", [[0, 1.0]], r"recipes\.authors\.phases: a phase of 0 epochs"),
         ("recipes.authors.momentum", 1.0, r"momentum: must be less than 1"),
         ("recipes.robust.warmup_epochs", 1.0, r"recipes\.robust: one_cycle needs no warmup"),
+        ("recipes.robust.init_std_of", [["conv1", 0.1]], r"recipes\.robust\.init_std_of: only init normal"),
         ("experiments.cifar10-nin.dropout", 1.5, r"dropout: must be less than 1"),
         ("scales.demo.evaluate_every", 0, r"evaluate_every: must be greater than 0"),
         ("scales.demo.seeds", 1.5, r"seeds: expected int, got 1.5"),

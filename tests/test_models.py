@@ -187,6 +187,17 @@ def test_weights_are_drawn_as_asked(init: str, expected: float) -> None:
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
 
 
+def test_layers_may_start_from_spreads_of_their_own() -> None:
+    net, usual = nin_cifar(), nin_cifar()
+    initialise(usual, "normal", 0.05, 3)
+    initialise(net, "normal", 0.05, 3, [("conv1", 0.001), ("cccp2", 0.01)])
+    torch.testing.assert_close(net.mlpconv1.conv1.weight, usual.mlpconv1.conv1.weight / 50)
+    torch.testing.assert_close(net.mlpconv1.cccp2.weight, usual.mlpconv1.cccp2.weight / 5)
+    assert torch.equal(net.mlpconv1.cccp1.weight, usual.mlpconv1.cccp1.weight)
+    with pytest.raises(NinyError, match="conv9"):
+        initialise(net, "normal", 0.05, 3, [("conv9", 0.001)])
+
+
 def test_attribution_hooks_see_the_class_maps() -> None:
     net = nin_cifar(**SMALL).eval()
     initialise(net, "he", 0.0, 1)

@@ -85,6 +85,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 1e-4  # of weights; biases are never decayed
     init_std: float = 0.05  # of init "normal"
+    init_std_of: tuple[tuple[str, float], ...] = ()  # (layer, a standard deviation of its own)
     bias_lr: float = 2.0  # factor on lr for biases
     last_layer_lr: float = 0.1  # factor on lr for the layer that makes the class maps
     schedule: Literal["steps", "one_cycle"] = "steps"
@@ -157,6 +158,15 @@ class Scale:
     phases: tuple[tuple[int, float], ...] | None = None
 
 
+# settings that came later, as they were before: without them the records made then keep their identity
+LATER = (
+    ("experiment", "labels", "true"),
+    ("experiment", "subset", 1.0),
+    ("experiment", "varies", SOURCES),
+    ("recipe", "init_std_of", ()),
+)
+
+
 @dataclass(frozen=True)
 class Run:
     """An experiment at a scale, everything resolved: all that decides what a seed's training does."""
@@ -176,13 +186,9 @@ class Run:
         settings["experiment"].pop("keeps_weights")
         for field in ("title", "scales", "phases", "loss", "preprocessing"):  # three are the recipe's and the data's
             settings["experiment"].pop(field, None)
-        for field, usual in (
-            ("labels", "true"),
-            ("subset", 1.0),
-            ("varies", SOURCES),
-        ):  # later settings: records made before them
-            if settings["experiment"][field] == usual:  # keep their identity
-                settings["experiment"].pop(field)
+        for part, field, usual in LATER:
+            if settings[part][field] == usual:
+                settings[part].pop(field)
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -319,6 +325,8 @@ def _check_references(params: Params, where: str) -> None:
 def _check_recipe(recipe: Recipe, where: str) -> None:
     if not all(epochs for epochs, _ in recipe.phases):
         raise NinyError(f"{where}.phases: a phase of 0 epochs; leave it out")
+    if recipe.init_std_of and recipe.init != "normal":
+        raise NinyError(f"{where}.init_std_of: only init normal has standard deviations to choose")
     if recipe.schedule == "one_cycle" and (recipe.warmup_epochs or any(factor != 1 for _, factor in recipe.phases)):
         raise NinyError(f"{where}: one_cycle needs no warmup_epochs, and 1.0 as the factor of each phase")
 

@@ -49,7 +49,7 @@ def ceiling(compute: Compute, rounds: int = 20) -> float:
 
 def fresh_network(run: Run, compute: Compute, memory_format: torch.memory_format) -> Network:
     net = build(run)
-    initialise(net, run.recipe.init, run.recipe.init_std, 0)
+    initialise(net, run.recipe.init, run.recipe.init_std, 0, run.recipe.init_std_of)
     return net.to(compute.device).to(memory_format=memory_format)
 
 

@@ -1,11 +1,12 @@
 """What all networks of the study share: two questions, class maps and logits, and how weights are drawn."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from niny.errors import NinyError
 from niny.models.blocks import LocallyConnected
 
 # A centred filter sees the variance of a rectified normal, (1 - 1/pi) of the mean square that He's rule counts on.
@@ -53,19 +54,23 @@ def fan_in(layer: nn.Module) -> int:
 
 
 @torch.no_grad()
-def initialise(net: Network, init: str, std: float, seed: int) -> None:
-    """Draw all weights on the CPU from `seed`; biases become 0.
+def initialise(net: Network, init: str, std: float, seed: int, std_of: Sequence[tuple[str, float]] = ()) -> None:
+    """Draw all weights on the CPU from `seed`; biases become 0. Raises NinyError where `std_of` names no layer.
 
-    `normal`: N(0, std), the authors' choice. `he`: N(0, sqrt(2 / fan-in)). `centred`: He's, less the mean of each
-    filter whose input has been through a ReLU; the last layer gets a third of that and, if it makes the class maps,
-    bias 1. Why: after nine ReLUs without normalisation most of a He network's signal is common to all images, so the
-    logits sink to 0 within fifty steps and stay there for long, or the last ReLU dies. Centred filters pass on what
-    differs between images; a last ReLU that starts open, with little noise, lets all cells learn.
+    `normal`: N(0, std), the authors' choice; `std_of` gives some layers, by their last name, another. `he`: N(0,
+    sqrt(2 / fan-in)). `centred`: He's, less the mean of each filter whose input has been through a ReLU; the last layer
+    gets a third of that and, if it makes the class maps, bias 1. Why: after nine ReLUs without normalisation most of a
+    He network's signal is common to all images, so the logits sink to 0 within fifty steps and stay there for long, or
+    the last ReLU dies. Centred filters pass on what differs between images; a last ReLU that starts open, with little
+    noise, lets all cells learn.
     """
     generator = torch.Generator().manual_seed(seed)
     layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, WEIGHTED)}
+    own = dict(std_of)
+    if unknown := sorted(own.keys() - {_last_name(name) for name in layers}):
+        raise NinyError(f"init_std_of: no layer {unknown[0]!r} here: {', '.join(map(_last_name, layers))}")
     for i, (name, layer) in enumerate(layers.items()):
-        spread = std if init == "normal" else math.sqrt(2.0 / fan_in(layer))
+        spread = own.get(_last_name(name), std) if init == "normal" else math.sqrt(2.0 / fan_in(layer))
         weight = torch.randn(layer.weight.shape, generator=generator) * spread
         if init == "centred" and i > 0:
             inputs = 1 if isinstance(layer, LocallyConnected) else tuple(range(1, weight.dim()))
@@ -74,6 +79,10 @@ def initialise(net: Network, init: str, std: float, seed: int) -> None:
         layer.weight.copy_(weight * LAST_LAYER if last else weight)
         if layer.bias is not None:
             layer.bias.fill_(1.0 if last and len(net.last_layers) == 1 else 0.0)
+
+
+def _last_name(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def parameter_count(net: nn.Module) -> int:

@@ -45,9 +45,15 @@ def recipes_table(study: Study) -> pd.DataFrame:
     return pd.DataFrame(cells).rename_axis("Setting").reset_index()
 
 
+def _initial(recipe: Recipe) -> str:
+    if recipe.init != "normal":
+        return recipe.init
+    return ", ".join((f"normal, {recipe.init_std:g}", *(f"{layer} {std:g}" for layer, std in recipe.init_std_of)))
+
+
 def _settings(recipe: Recipe) -> dict[str, str]:
     return {
-        "initial weights": f"normal, {recipe.init_std:g}" if recipe.init == "normal" else recipe.init,
+        "initial weights": _initial(recipe),
         "learning rate": f"{recipe.lr:g}",
         "phases": ", ".join(f"{epochs} epochs x {factor:g}" for epochs, factor in recipe.phases),
         "schedule": recipe.schedule.replace("_", " "),

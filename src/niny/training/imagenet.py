@@ -100,7 +100,7 @@ def judged_numbers(count: int, batch: int) -> list[list[int]]:
 
 def fresh_network(classes: int, recipe: Recipe, compute: Compute, seeds: Seeds) -> Network:
     net = nin_imagenet(classes, inverted_dropout=recipe.inverted_dropout)
-    initialise(net, recipe.init, recipe.init_std, seeds.of("init"))
+    initialise(net, recipe.init, recipe.init_std, seeds.of("init"), recipe.init_std_of)
     with torch.no_grad():
         for name, factor in NARROW.items():
             net.get_parameter(f"{name}.weight").mul_(factor)

@@ -192,7 +192,7 @@ def train_attempt(
     Raises OutOfTimeError, with a checkpoint left behind, when the next epoch would not end before `until` (monotonic).
     """
     net = build(run)
-    initialise(net, run.recipe.init, run.recipe.init_std, seeds.of("init"))
+    initialise(net, run.recipe.init, run.recipe.init_std, seeds.of("init"), run.recipe.init_std_of)
     net.to(compute.device).to(memory_format=torch.channels_last)
     optimiser = make_optimiser(net, run.recipe)
     identity = f"{run.digest} {record.code_digest()} {compute}"
