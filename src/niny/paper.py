@@ -234,7 +234,7 @@ OPEN_CHOICES = (
         "0.1, last layer 0.01; biases double; momentum 0.9; CIFAR-100 so too, and once more with 0.02 everywhere",
         f"{AUTHORS}, epsW x coeff; for CIFAR-100 they depart from the paper's same setting",
         ("cifar100-nin-code",),
-        trials=("cifar100-nin", "cifar100-nin-code"),
+        trials=("cifar100-nin", "cifar100-nin-code", "cifar100-nin-code-mean255"),
         reference="cifar100-nin",  # in initial weights and weight decay too: the two settings are tried as wholes
     ),
     OpenChoice(
