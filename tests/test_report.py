@@ -70,9 +70,10 @@ def test_no_run_one_run_and_five_runs_are_told_apart(root: Path) -> None:
     plant_all(root, "full", (11.5,), "cifar10-nin-fc")
     five, one = row(root, "full", GAP), row(root, "full", FC)
     none = row(root, "full", "mlpconv + Fully Connected + Dropout")
-    assert (five["Ours %"], five["n"], five["95 % interval"]) == ("10.40 ± 0.16", "5", "9.92 to 10.88")
-    assert (one["Ours %"], one["n"], one["95 % interval"]) == ("11.50", "1", "one run")
-    assert (none["Ours %"], none["n"], none["95 % interval"], none["Runs"]) == ("not run", "0", "not run", "–")
+    assert (five["Ours %"], five["n"], five["One more run, 95 %"]) == ("10.40 ± 0.16", "5", "9.92 to 10.88")
+    assert (one["Ours %"], one["n"], one["One more run, 95 %"]) == ("11.50", "1", "one run")
+    assert (none["Ours %"], none["n"], none["One more run, 95 %"], none["Runs"]) == ("not run", "0", "not run", "–")
+    assert [r["Mean, 95 %"] for r in (five, one, none)] == ["10.20 to 10.60", "one run", "not run"]
     assert [r["Verdict"] for r in (five, one, none)] == ["supported", "undecided", "not run"]
 
 
@@ -105,7 +106,9 @@ def test_collapsed_runs_are_counted_beside_n(root: Path) -> None:
     plant(root, PARAMS.run("full", "cifar10-nin"), 4, 90.0, collapsed=True)
     plant(root, PARAMS.run("full", "cifar10-nin-fc"), 0, 90.0, collapsed=True)
     assert row(root, "full", GAP)["n"] == "4 (+1 collapsed)"
-    assert row(root, "full", FC)["Ours %"] == row(root, "full", FC)["95 % interval"] == "collapsed"
+    assert row(root, "full", FC)["Ours %"] == row(root, "full", FC)["One more run, 95 %"] == "collapsed"
+    plant(root, PARAMS.run("full", "cifar10-nin"), 3, 10.4, collapsed_attempts=[{"attempt": 0, "epochs": 3}])
+    assert row(root, "full", GAP)["n"] == "4 (+1 collapsed, after 1 collapsed attempt)"
     assert "cifar10-nin-fc: collapsed, paper 11.59" in errors_picture(load_study(PARAMS, "full", root)).alt
 
 
@@ -142,7 +145,7 @@ def test_an_earlier_verdict_stays_beside_that_of_the_raised_version(root: Path) 
     claims.write_text(f"{raised}precision: 0.1{rest}")
     frame = all_tables(load_study(PARAMS, "full", root))["claims"].set_index("Claim")
     assert frame["Verdict"].to_list()[:2] == ["undecided", "supported"]
-    assert list(frame.index[:2]) == ["table1-nin", "table1-nin (version 1, replaced)"]
+    assert list(frame.index[:2]) == ["table1-nin", "table1-nin (version 1, as judged before it was replaced)"]
     assert frame["What it says"].to_list()[1] == "Of old it said so."
     write_report(PARAMS, "full", root)
 

@@ -113,7 +113,7 @@ def test_run_0_of_the_whole_is_one_of_every_part_that_was_made_alike(root: Path)
 def test_a_run_0_that_was_tried_again_is_no_part_s(root: Path) -> None:
     (first,) = plant_all(root, WHOLE, [10.0])
     plant_all(root, f"{WHOLE}-only-init", {1: 10.2, 2: 10.4})
-    change(first / "metrics.json", collapsed_attempts=[1])
+    change(first / "metrics.json", collapsed_attempts=[{"attempt": 0, "epochs": 1}])
     assert rows(load_study(PARAMS, "seeds", root)).loc[("test error, %", "initial weights"), "n"] == "2"
 
 

@@ -38,29 +38,43 @@ def test_a_trial_s_error_is_that_of_its_record_with_wilson_s_interval(study: Stu
 
 def test_what_was_not_tried_or_collapsed_looks_so(study: Study) -> None:
     assert lines(study).loc[OTHER, ERROR] == "not run"
-    assert lines(study).loc[COLLAPSED, ERROR] == "collapsed"
-    assert list(lines(study)["Taken"]) == ["yes", "no", "no"]
-    assert list(lines(replace(study, root=study.root / "elsewhere"))["Taken"]) == ["yes, untried", "no", "no"]
+    assert lines(study).loc[COLLAPSED, ERROR] == "at chance after 3 epochs"
+    names = [TAKEN, OTHER, COLLAPSED]
+    assert list(lines(study).loc[names, "Taken"]) == ["yes", "no", "no"]
+    elsewhere = replace(study, root=study.root / "elsewhere")
+    assert list(lines(elsewhere).loc[names, "Taken"]) == ["yes, untried", "no", "no"]
 
 
-def test_the_alternatives_differ_from_what_was_taken_in_preprocessing_alone_and_that_is_the_data_sets() -> None:
+def test_a_network_that_died_is_no_network_that_learns_slowly(tmp_path: Path) -> None:
+    root, died = project(tmp_path / "project"), [{"attempt": k, "epochs": 1} for k in range(3)]
+    plant(root, PARAMS.run("tune", COLLAPSED), 0, 90.0, collapsed=True, collapsed_attempts=died)
+    assert lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, ERROR] == "died in 3 attempts"
+
+
+def test_alternatives_are_of_one_data_set_and_not_the_same() -> None:
     for choice in (choice for choice in OPEN_CHOICES if choice.trials):
-        taken, *others = [PARAMS.experiments[name] for name in choice.trials]
-        chosen = PARAMS.datasets[taken.dataset].preprocessing
-        assert taken.preprocessing in (None, chosen)
-        for other in others:
-            assert other.preprocessing not in (None, chosen)
-            same = replace(
-                other, name=taken.name, title=taken.title, scales=taken.scales, preprocessing=taken.preprocessing
-            )
-            assert same == taken
+        tried = [PARAMS.experiments[name] for name in choice.trials]
+        assert len({e.dataset for e in tried}) == 1
+        assert len({replace(e, name="", title="", scales=()) for e in tried}) == len(tried)
+
+
+def test_scalings_of_mnist_are_tried_alone_and_the_one_that_was_taken_is_the_data_sets() -> None:
+    (choice,) = [choice for choice in OPEN_CHOICES if choice.item == "MNIST scaling"]
+    taken, *others = [PARAMS.experiments[name] for name in choice.trials]
+    chosen = PARAMS.datasets[taken.dataset].preprocessing
+    assert taken.preprocessing in (None, chosen)
+    for other in others:
+        assert other.preprocessing not in (None, chosen)
+        assert replace(other, name="", title="", preprocessing=None) == replace(
+            taken, name="", title="", preprocessing=None
+        )
 
 
 def test_the_report_says_where_the_trials_lie_and_by_what_command_they_are_made(study: Study) -> None:
     shown = left_open(study).items[1]
-    assert shown.origin.startswith(
-        "2 runs in `results/tune/runs`, by `niny campaign --scale tune --only mnist-nin-mean255 mnist-nin-mean "
-    )
+    assert shown.origin.startswith("2 runs in `results/tune/runs`, by `niny campaign --scale tune --only cifar10-nin ")
+    names = shown.origin.partition("--only ")[2].partition("`")[0].split()
+    assert sorted(names) == sorted({name for choice in OPEN_CHOICES for name in choice.trials})
 
 
 def test_without_a_scale_that_holds_images_out_there_is_no_such_table(study: Study) -> None:

@@ -1,4 +1,4 @@
-"""claims.yaml: the paper's claims and this study's predictions, each with a rule written before the runs.
+"""claims.yaml: the paper's claims and this study's predictions, each with a rule that judges it.
 
 Verdicts are computed, never typed. A rule that has met records is fixed, be it only to show their number at a scale too
 small to judge: to change it, raise the claim's version. The earlier version's verdict stays in the records, and the

@@ -39,7 +39,7 @@ NUMBERS = (
 )
 MACHINE = ("processor", "gpu", "threads", "precision", "torch", "commit", "changed", "command")
 ENERGY = ("energy_joules", "energy_counted")  # null where it was not measured
-COLUMNS = ("experiment", "seed", "state", *NUMBERS, *ENERGY, "collapsed_attempts", *MACHINE, "folder")
+COLUMNS = ("experiment", "seed", "state", *NUMBERS, *ENERGY, "collapsed_attempts", "lost_epochs", *MACHINE, "folder")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,12 @@ class RunRecord:
     folder: Path
     metrics: Mapping[str, Any]
     environment: Mapping[str, Any]
+
+    @property
+    def lost_epochs(self) -> int:
+        """Of attempts that collapsed before the one that the other numbers are of."""
+        last = self.environment.get("seeds", {}).get("attempt")
+        return sum(a["epochs"] for a in self.metrics["collapsed_attempts"] if a["attempt"] != last)
 
 
 def load_results(params: Params, scale: str, root: Path) -> dict[str, ExperimentResult]:
@@ -72,13 +78,16 @@ def load_results(params: Params, scale: str, root: Path) -> dict[str, Experiment
 
 
 def run_table(params: Params, scale: str, root: Path) -> pd.DataFrame:
-    """A line for each recorded run, collapsed ones too: errors in per cent, seconds, images/s, machine, commit."""
+    """A line for each recorded run, collapsed ones too: errors in per cent, seconds, images/s, machine, commit.
+
+    Epochs and seconds are those of the last attempt; `lost_epochs` are those of attempts that collapsed before it.
+    """
     lines = []
     for record in read_runs(params, scale, root):
         line: dict[str, Any] = {"experiment": record.experiment, "seed": record.seed, "state": record.state}
         line |= {name: record.metrics[name] for name in NUMBERS}
         line |= {name: record.metrics.get(name) for name in ENERGY}
-        line |= {"collapsed_attempts": len(record.metrics["collapsed_attempts"])}
+        line |= {"collapsed_attempts": len(record.metrics["collapsed_attempts"]), "lost_epochs": record.lost_epochs}
         line |= {name: record.environment.get(name) for name in MACHINE}
         lines.append(line | {"folder": record.folder.as_posix()})
     return pd.DataFrame(lines, columns=list(COLUMNS))

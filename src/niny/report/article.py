@@ -10,7 +10,8 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from niny.benchmark.results import kept
+from niny.benchmark.estimate import TRAIN_IMAGES
+from niny.benchmark.results import kept, machine_name
 from niny.evaluation.rules import Status
 from niny.evaluation.statistics import paired
 from niny.paper import TABLES, TEXT, Results, reported
@@ -20,8 +21,8 @@ from niny.report.figures import CURVES, errors_picture, figure_3_picture, networ
 from niny.report.pairs import pairs_table
 from niny.report.parts import Article, Image, Section, Table, image, origin, report_command, table, tables_command
 from niny.report.questions import answered, finding
-from niny.report.speed import speed_picture
-from niny.report.spread import families, spread_findings, spread_table
+from niny.report.speed import speed_picture, speed_table
+from niny.report.spread import families, mixtures, spread_findings, spread_table
 from niny.report.study import REFERENCE, Study, data_name, scale_kind, scale_label
 from niny.report.tables import (
     NO_NUMBER,
@@ -31,12 +32,13 @@ from niny.report.tables import (
     cost_table,
     each_run_table,
     energy,
-    hardware,
     missing_table,
     operations,
     paper_table,
     reproduce_table,
+    spent,
     table_name,
+    time_by_hardware,
     training_flops,
 )
 from niny.report.trials import trial_runs, trial_scale, trials_table
@@ -106,7 +108,9 @@ def facts(study: Study) -> tuple[tuple[str, str], ...]:
         counted += [(str(n), f"claims {status}") for status, n in tally(study)]
     if collapsed := int((runs["state"] == "collapsed").sum()):
         counted.append((str(collapsed), "runs collapsed"))
-    counted.append((duration(runs["training_seconds"].sum()) if len(runs) else "none", "training time"))
+    for kind, mine in (("on GPUs", runs[runs["gpu"].notna()]), ("on CPUs", runs[runs["gpu"].isna()])):
+        if len(mine):
+            counted.append((duration(float(spent(mine).sum())), f"training {kind}"))
     return tuple(counted)
 
 
@@ -127,13 +131,24 @@ def lead(study: Study) -> str:
         return f"Nothing is recorded at this scale yet. Run `{report_command(study)}` to fill this page."
     if study.scale.evidence:
         counts = listed([f"{n} {status}" for status, n in tally(study)])
-        late = sum(AFTER in claim.place for claim in study.claims)
-        but = f", {late} of them after runs at smaller scales" if late else ""
-        return f"Each of the paper's claims was judged by a rule written before the runs of this scale{but}: {counts}."
+        return f"Each of the paper's claims is judged by a rule: {counts}. {when(study)}"
     return (
         "These numbers show that the study runs from end to end, and what its networks learn in the time they had. "
         "They do not test the paper; its numbers stand beside them for orientation."
     )
+
+
+def when(study: Study) -> str:
+    """Which rules for the paper's claims were there before the runs that they judge."""
+    theirs = [claim for claim in study.claims if claim.origin == "paper"]
+    changed = sum(claim.version > 1 for claim in theirs)
+    late = sum(AFTER in claim.place and claim.version == 1 for claim in theirs)
+    told = [f"{len(theirs) - changed} of the {len(theirs)} rules were written before the runs of this scale"]
+    if late:
+        told.append(f", {late} of these after runs at smaller scales")
+    if changed:
+        told.append(f"; {changed} were changed after runs, and the table of verdicts has both versions")
+    return "".join((*told, "."))
 
 
 def headlines(study: Study) -> list[str]:
@@ -232,7 +247,8 @@ def paper_tables(study: Study) -> Section:
     words = (
         "Every row of the paper's tables. Rows with a number in brackets are results of others as the paper quotes "
         "them; nobody reran them here. Errors are per cent of the test images, ours as mean ± standard deviation over "
-        "n runs; collapsed runs are counted beside n and enter no mean.",
+        "n runs, with the 95 % t interval of the mean and that of one more run; collapsed runs and attempts are "
+        "counted beside n and enter no mean.",
     )
     tables = [one_paper_table(study, part) for part in TABLES + TEXT]
     frame = pairs_table(study)
@@ -295,8 +311,12 @@ def left_open(study: Study) -> Section:
 def tried_table(study: Study, scale: str) -> Table:
     """The trials that choices were made by. Their records lie at the scale that holds images out, not at this one."""
     runs, frame = trial_runs(study, scale), trials_table(study, scale)
-    command = f"niny campaign --scale {scale} --only {' '.join(frame['Experiment'])}"
-    note = "One run each, on all but the last training images. The error is that on these: no test image was looked at."
+    command = f"niny campaign --scale {scale} --only {' '.join(dict.fromkeys(frame['Experiment']))}"
+    held = f"{study.params.scale(scale).holdout:,}"
+    note = (
+        f"One run each, on all but the last {held} training images. The error is that on these: no test image was "
+        "looked at. A few epochs tell what learns at once and what dies, not what would learn later."
+    )
     shown = table(study, "Tried on held-out images", frame, "trials", note=note)
     made = f"{plural(len(runs), 'run')} in `results/{scale}/runs`, by `{command}`, commit {distinct(commits(runs))}"
     return replace(shown, origin=made if len(runs) else f"no runs yet: `{command}`")
@@ -312,6 +332,7 @@ def chance(study: Study) -> tuple[Section, ...]:
         "for all that were run on one kind of machine. Ratios of variances need not add up to 1, since sources act on "
         "one another. Intervals (chi-square, F) take runs for normally distributed; what is told apart is so by F "
         "tests, with Holm's correction for several sources.",
+        *mixtures(study),
         *spread_findings(study),
     )
     names = [e.name for family in families(study) for e in family.members]
@@ -334,6 +355,9 @@ def cost(study: Study) -> Section:
         machines = plural(len(benchmarks), "machine")
         told = f"{machines} in `results/benchmarks`, measured by `niny bench` at commit {measured_at(benchmarks)}"
     items.append(Image(speed_picture(study), "figures/speed.svg", tables_command(study), told))
+    if benchmarks:
+        title = "What else takes time, by machine"
+        items.append(Table(title, speed_table(study), "tables/speed.csv", tables_command(study), told))
     return Section("cost", "What it cost", (f"{total_cost(study)} {note}",), tuple(items))
 
 
@@ -351,9 +375,16 @@ def total_cost(study: Study) -> str:
     if not len(runs):
         return "Nothing was run."
     return (
-        f"{plural(len(runs), 'run')} took {duration(runs['training_seconds'].sum())} of training and "
-        f"{operations(training_flops(runs))} on {distinct(hardware(runs))}. Energy: {energy(runs)}."
+        f"{plural(len(runs), 'run')} took {operations(training_flops(runs))}: {time_by_hardware(runs)}. "
+        f"Energy: {energy(runs)}.{attempts_lost(runs)}"
     )
+
+
+def attempts_lost(runs: pd.DataFrame) -> str:
+    lost = int(runs["lost_epochs"].sum())
+    if not lost:
+        return ""
+    return f" {plural(lost, 'epoch')} of attempts that collapsed are in it, as long as those of the attempt after them."
 
 
 def measured_at(benchmarks: list[dict[str, Any]]) -> str:
@@ -373,9 +404,25 @@ def of_runs(study: Study) -> str:
 
 
 def not_run(study: Study) -> Section:
-    words = ("Nothing below may be read as a result.",)
+    words = (f"Nothing below may be read as a result.{takes(study)}",)
     why = missing_table(study).groupby("Why", sort=False)["Not run"].agg(", ".join).rename("Missing").reset_index()
     return Section("missing", "What was not run, and why", words, (table(study, "Not run", why, "missing"),))
+
+
+def takes(study: Study) -> str:
+    """How long a run of the reference takes at this scale, by what `niny bench` measured, where that is hours."""
+    rates = {r["images_per_s"]: r for r in kept(study.root)}
+    if REFERENCE not in study.results or study.scale.width != 1 or not rates:
+        return ""
+    run = study.run(REFERENCE)
+    images = run.recipe.epochs * TRAIN_IMAGES[run.data.name]
+    if (seconds := images / max(rates)) < 3600:
+        return ""
+    machine = machine_name(rates[max(rates)]["machine"])
+    return (
+        f" A run of `{REFERENCE}` takes about {duration(seconds)} on the quickest machine in `results/benchmarks` "
+        f"({machine}, {max(rates):,.0f} images a second): what is missing waits for a GPU."
+    )
 
 
 def again(study: Study) -> Section:

@@ -34,6 +34,7 @@ from niny.report.questions import (
     amount,
     fair,
     has_connected_maps,
+    in_short,
     no_permuted,
     permuted_twin,
     questions_table,
@@ -81,7 +82,7 @@ def class_maps(study: Study) -> Section:
             "score stands beside its nulls, what the same score gives for maps that know less: "
             f"{'; '.join(f'{short(null)}, {meaning}' for null, meaning in NULLS.items())}. {RULE}"
         )
-        words += one_network(study) + unmeasured(study)
+        words += [*in_short(study), *one_network(study), *unmeasured(study)]
         items = [
             scores_of_maps(study),
             *readings(study),

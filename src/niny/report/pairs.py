@@ -14,7 +14,7 @@ from niny.evaluation.rules import Ordering
 from niny.evaluation.statistics import McNemar, Paired, holm, mcnemar, paired
 from niny.report.heads import is_rival
 from niny.report.study import REFERENCE, Study
-from niny.report.words import NONE, between, number
+from niny.report.words import NONE, between, number, p_value
 
 COLUMNS = ("First", "Second", "n", "Difference", "p", "Wins", "Right alone", "p, images")
 
@@ -72,9 +72,9 @@ def _row(pair: Pair, p_seeds: float | None, p_images: float | None) -> dict[str,
         pair.second,
         str(difference.n),
         f"{difference.mean:+.2f}\n{how_sure}",
-        number(p_seeds),
+        p_value(p_seeds),
         number(pair.seeds.outperforms) if difference.n > 1 else NONE,
         NONE if pair.images is None else f"{pair.images.only_a:,} : {pair.images.only_b:,}",
-        number(p_images),
+        p_value(p_images),
     )
     return dict(zip(COLUMNS, cells, strict=True))

@@ -191,6 +191,33 @@ QUESTIONS = (
 )
 
 
+IN_SHORT = (
+    ("claim1_rate.raw", "claim1_rate.raw.wrong", "claim1_rate.channel"),
+    ("gridpg3_hit.raw", "place_hit.raw.distractors", "box_hit.raw.dense"),
+    ("gridpg3_mass.centred", "gridpg3_mass.raw"),
+    ("equivariance.raw", "agreement_rank.occlusion.raw", "insertion_gain_centre.raw", "translation_rise_4px"),
+)
+
+
+def in_short(study: Study) -> list[str]:
+    """The findings, a paragraph a theme: the class, the place, what maps share, what they are to the network."""
+    known = answered(study)
+    themes = [[q for score in theme for q in known if q.score == score] for theme in IN_SHORT]
+    return [" ".join(in_brief(study, question) for question in theme) for theme in themes if theme]
+
+
+def in_brief(study: Study, question: Question) -> str:
+    """A finding with its nulls in a few words."""
+    score = study.result(question.experiment).maps[question.score]
+    nulls = nulls_at(study, question.experiment, question.score) if question.against_nulls else {}
+    if score.interval is None or not nulls:
+        return finding(study, question)
+    under = [NULLS[null] for null, of in nulls.items() if relation(score, of) != "above"]
+    compared = _grouped(score, dict(_bounds(study, question)))
+    compared.append(f"not above {listed(under)}" if under else f"above {'all' * (len(nulls) > 1) or 'its'} nulls")
+    return f"{question.says.format(value=amount(score.value, question.unit))}: {'; '.join(compared)}."
+
+
 def questions_table(study: Study) -> pd.DataFrame:
     """A row for each question: the score, its nulls and what it means; words where nothing was measured."""
     return pd.DataFrame([question_row(study, question) for question in QUESTIONS] + _spread_rows(study))

@@ -152,8 +152,9 @@ def detail(study: Study) -> str:
 
 def standing(study: Study) -> str:
     """How the claims stand."""
-    found = Counter(str(verdict["status"]) for verdict in study.verdicts)
-    return f"Of {len(study.verdicts)} claims: {', '.join(f'{n} {status}' for status, n in found.most_common())}."
+    found = Counter(str(verdict["status"]) for verdict in study.current)
+    counts = ", ".join(f"{n} {status}" for status, n in found.most_common())
+    return f"Of {len(study.current)} claims and predictions: {counts}."
 
 
 def caption(scale: Scale) -> str:

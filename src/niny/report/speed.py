@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -30,6 +31,34 @@ def speed_picture(study: Study) -> Picture:
         "operations would run at the rate of a large matrix product. Right: where the time of an update goes.",
         "Dot plot of training speed by machine. " + ("; ".join(told) or "Nothing was measured") + ".",
     )
+
+
+def speed_table(study: Study) -> pd.DataFrame:
+    """A row for each figure of `niny bench` that is no rate of the two loops, a column for each machine."""
+    columns = {_label(result).replace("\n", " "): _figures(result) for result in kept(study.root)}
+    return pd.DataFrame(columns).rename_axis("What").reset_index()
+
+
+def _figures(result: Mapping[str, Any]) -> dict[str, str]:
+    costs = result["costs"]
+    batches = {f"images/s in batches of {n}": f"{v:,.0f}" for n, v in _by_number(result["images_per_s_by_batch"])}
+    epochs = {f"s, an epoch of {n:,} images": f"{v:,.2f}" for n, v in _by_number(result["seconds_by_images"])}
+    fitted, seen = costs["preprocessing_images"], costs["evaluation_images"]
+    return (
+        batches
+        | epochs
+        | {
+            f"s, fitting GCN and ZCA to {fitted:,} images": f"{costs['preprocessing_fit_s']:,.2f}",
+            f"s, applying them to {fitted:,} images": f"{costs['preprocessing_apply_s']:,.2f}",
+            f"s, evaluating {seen:,} images": f"{costs['evaluation_s']:,.2f}",
+            f"s, evaluating {seen:,} images in float32": f"{costs['final_evaluation_s']:,.2f}",
+            f"s, class maps of {costs['grids_3x3']} 3 x 3 grids": f"{costs['grids_3x3_s']:,.2f}",
+        }
+    )
+
+
+def _by_number(values: Mapping[str, float]) -> list[tuple[int, float]]:
+    return sorted((int(name), value) for name, value in values.items())
 
 
 def draw_speed(study: Study) -> Figure:

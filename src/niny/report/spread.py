@@ -151,6 +151,20 @@ def _finding(study: Study, family: Family) -> str:
     return f"`{family.whole.name}`, {plural(whole.n, 'run')}: {'; '.join(parts)}." if parts else ""
 
 
+def mixtures(study: Study) -> list[str]:
+    """Where the runs in which everything varies were made on machines that round differently, too."""
+    found = []
+    for family in families(study):
+        kinds = study.of(family.whole.name, "finished")[list(MADE)].astype(str).drop_duplicates()
+        if len(kinds) > 1:
+            what = listed([name for name in MADE if kinds[name].nunique() > 1])
+            found.append(
+                f"The runs of `{family.whole.name}` differ in {what}, too, so that everything is more there than the "
+                "sources that are varied alone."
+            )
+    return found
+
+
 def told(experiment: Experiment) -> str:
     """What varies from run to run, in words."""
     if experiment.varies == SOURCES:

@@ -98,9 +98,12 @@ def ours(study: Study, experiment: str | None) -> str:
 
 
 def count(study: Study, experiment: str | None) -> str:
-    """How many runs a number is made of, and how many collapsed beside them."""
+    """How many runs a number is made of, how many collapsed beside them, and after how many attempts that did."""
     n, collapsed = study.errors(experiment).n, study.collapsed(experiment)
-    return f"{n} (+{collapsed} collapsed)" if collapsed else str(n)
+    retried = int(study.of(experiment, "finished")["collapsed_attempts"].sum())
+    beside = [f"+{collapsed} collapsed"] if collapsed else []
+    beside += [f"after {retried} collapsed attempt{'s' * (retried > 1)}"] if retried else []
+    return f"{n} ({', '.join(beside)})" if beside else str(n)
 
 
 def measured(history: Mapping[int, Sequence[Mapping[str, float]]], column: str) -> dict[int, list[float]]:

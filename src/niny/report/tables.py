@@ -1,8 +1,8 @@
 """The paper's tables 1 to 5 and the errors in its text, beside ours; claims, costs, open choices, and what is missing.
 
-Cells are text, ready for a page: "one run" and "not run" are words, and no cell is empty. The 95 % interval is that
-of one more run, by which the verdict on a single number of the paper is reached; the interval of the mean, and the
-sampling error of the test set, are in `errors.csv` and `runs.csv`, which hold numbers, as does `map-scores.csv`.
+Cells are text, ready for a page: "one run" and "not run" are words, and no cell is empty. The interval of one more run
+is that by which the verdict on a single number of the paper is reached. `errors.csv`, `runs.csv` (with the sampling
+error of the test set) and `map-scores.csv` hold numbers.
 """
 
 import os
@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from niny.benchmark.results import kept
 from niny.config import Params
 from niny.evaluation.rules import PredictionInterval
 from niny.evaluation.statistics import paired, sampling_error
@@ -26,10 +27,11 @@ from niny.report.published import published_table
 from niny.report.questions import NULLS, nulls_at, questions_table
 from niny.report.readings import agreement_table, cascade_table, reading_nulls_table, readings_table
 from niny.report.settings import data_table, recipes_table
+from niny.report.speed import speed_table
 from niny.report.spread import families, spread_table
 from niny.report.study import REFERENCE, Study, count, load_study, ours
-from niny.report.trials import trial_scale, trials_table
-from niny.report.words import NONE, between, distinct, duration, listed, number, printed, through
+from niny.report.trials import ended, trial_scale, trials_table
+from niny.report.words import NONE, between, distinct, duration, listed, number, plural, printed, through
 
 PREFIXES = {15: "P", 12: "T", 9: "G", 0: ""}
 NOT_TESTED = "not tested at this scale"
@@ -70,6 +72,7 @@ def all_tables(study: Study) -> dict[str, pd.DataFrame]:
         "box-classes": boxes_table(),
         "open-choices": choices_table(study),
         "cost": cost_table(study),
+        **({"speed": speed_table(study)} if kept(study.root) else {}),
         "data": data_table(study),
         "recipes": recipes_table(study),
         "missing": missing_table(study),
@@ -106,10 +109,19 @@ def _paper_row(study: Study, row: Row) -> dict[str, str]:
         "Paper %": f"{row.error:.2f}",
         "Ours %": ours(study, row.experiment),
         "n": count(study, row.experiment) if row.experiment else NONE,
-        "95 % interval": next_run(study, row.experiment) if row.experiment else NONE,
+        "Mean, 95 %": mean_interval(study, row.experiment) if row.experiment else NONE,
+        "One more run, 95 %": next_run(study, row.experiment) if row.experiment else NONE,
         "Verdict": verdict(study, row.experiment),
         "Runs": folder_of(study, row.experiment),
     }
+
+
+def mean_interval(study: Study, experiment: str) -> str:
+    """The t interval of the mean, or the words for one run and for none."""
+    summary = study.errors(experiment)
+    if summary.interval is not None:
+        return between(summary.interval)
+    return "one run" if summary.n == 1 else ours(study, experiment)
 
 
 def next_run(study: Study, experiment: str) -> str:
@@ -146,9 +158,10 @@ def claims_table(study: Study) -> pd.DataFrame:
         old = record["version"] < claim.version
         # runs may be there and yet not hold what the rule looks at, as the late epochs of figure 3
         none = NO_RECORD if any(len(study.of(name)) for name in claim.rule.experiments) else NOT_RUN
+        version = f" (version {record['version']}, as judged before it was replaced)" if old else ""
         rows.append(
             {
-                "Claim": f"{claim.id} (version {record['version']}, replaced)" if old else claim.id,
+                "Claim": claim.id + version,
                 "Place": claim.place,
                 "What it says": claim.said(record["version"]),
                 "Paper": printed(record["paper"]),
@@ -303,7 +316,7 @@ def _cost_row(study: Study, experiment: str) -> dict[str, str]:
         "Parameters": distinct(f"{n:,}" for n in runs["parameters"]),
         "MFLOP/image": distinct(f"{n / 1e6:,.1f}" for n in runs["forward_flops_per_image"]),
         "Operations": operations(training_flops(runs)) if known else "not run",
-        "Training time": duration(runs["training_seconds"].sum()) if known else "not run",
+        "Training time": duration(float(spent(runs).sum())) if known else "not run",
         "Images/s": f"{runs['images_per_second'].median():,.0f}" if known else "not run",
         "Energy": energy(runs),
         "Precision": distinct(runs["precision"]),
@@ -311,8 +324,21 @@ def _cost_row(study: Study, experiment: str) -> dict[str, str]:
     }
 
 
+def spent(runs: pd.DataFrame) -> "pd.Series[float]":
+    """Seconds of training of each run, with attempts that collapsed: their epochs as long as those of the last one."""
+    return runs["training_seconds"] * (1 + runs["lost_epochs"] / runs["epochs"])
+
+
 def training_flops(runs: pd.DataFrame) -> float:
-    return float((3 * runs["forward_flops_per_image"] * runs["train_images"] * runs["epochs"]).sum())
+    """Operations of all epochs, those of attempts that collapsed too."""
+    epochs = runs["epochs"] + runs["lost_epochs"]
+    return float((3 * runs["forward_flops_per_image"] * runs["train_images"] * epochs).sum())
+
+
+def time_by_hardware(runs: pd.DataFrame) -> str:
+    """Training time on each kind of machine, in order of appearance."""
+    took = spent(runs).groupby(hardware(runs), sort=False).sum()
+    return listed([f"{duration(float(seconds))} on {machine}" for machine, seconds in took.items()])
 
 
 def operations(flops: float) -> str:
@@ -334,9 +360,15 @@ def energy(runs: pd.DataFrame) -> str:
 
 def hardware(runs: pd.DataFrame) -> list[str]:
     return [
-        f"{processor}, {threads} threads" if pd.isna(gpu) else str(gpu)
+        f"{processor}, {plural(int(threads), 'thread')}" if pd.isna(gpu) else str(gpu)
         for processor, threads, gpu in zip(runs["processor"], runs["threads"], runs["gpu"], strict=True)
     ]
+
+
+HARD_TO_GET = {
+    "svhn": "; its 604,388 training images lie at one place, which could not be reached: a folder with the official "
+    "train, extra and test .mat files (NINY_DATA) is all that is missing, and a GPU, as a run is 157 million images"
+}
 
 
 def missing_table(study: Study) -> pd.DataFrame:
@@ -358,7 +390,10 @@ def _missing(study: Study, experiment: str) -> str:
     stale = len(study.of(experiment, "other settings"))
     if stale:
         return f"{stale} of {recorded} records were made with other settings: train again"
-    return "" if recorded >= wanted else f"{recorded} of {wanted} seeds recorded"
+    if recorded >= wanted:
+        return ""
+    hard = HARD_TO_GET.get(study.run(experiment).data.name, "") if not recorded else ""
+    return f"{recorded} of {wanted} seeds recorded{hard}"
 
 
 def reproduce_table(study: Study) -> pd.DataFrame:
@@ -383,10 +418,12 @@ def each_run_table(study: Study) -> pd.DataFrame:
 
 
 def _run_row(run: dict[Any, Any]) -> dict[str, str]:
-    retried = f" after {run['collapsed_attempts']} collapsed" if run["collapsed_attempts"] else ""
+    tried = run["collapsed_attempts"]
+    state = f"collapsed: {ended(run)}" if run["state"] == "collapsed" else run["state"]
+    retried = f" after {plural(tried, 'attempt')} that died" if tried and run["state"] != "collapsed" else ""
     return {
         "Runs": "/".join(PurePosixPath(run["folder"]).parts[-3:]),
-        "State": run["state"] + retried,
+        "State": state + retried,
         "Test %": f"{run['test_error']:.2f}",
         "Sampling, 95 %": between((run["wilson_low"], run["wilson_high"])),
         "Train %": f"{run['train_error']:.2f}",

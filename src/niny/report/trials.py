@@ -13,7 +13,7 @@ from niny.evaluation.results import run_table
 from niny.evaluation.statistics import sampling_error
 from niny.paper import OPEN_CHOICES, OpenChoice
 from niny.report.study import Study
-from niny.report.words import NONE, between
+from niny.report.words import NONE, between, plural
 
 ERROR, INTERVAL = "Error on held-out images, %", "95 % interval"
 COLUMNS = ("Left open", "Experiment", "Tried", "Taken", ERROR, INTERVAL, "Images", "Epochs")
@@ -43,12 +43,19 @@ def trials_table(study: Study, scale: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def ended(run: Mapping[Any, Any]) -> str:
+    """How a run collapsed: its outputs died in every attempt, or it learned nothing in the epochs that it had."""
+    attempts = run["collapsed_attempts"]
+    return f"died in {plural(attempts, 'attempt')}" if attempts else f"at chance after {plural(run['epochs'], 'epoch')}"
+
+
 def _row(study: Study, choice: OpenChoice, name: str, run: Mapping[Any, Any]) -> dict[str, str]:
     state = run.get("state", "not run")
     taken = ("yes" if state == "finished" else "yes, untried") if name == choice.trials[0] else "no"
     about = (choice.item, name, study.params.experiments[name].title, taken)
     if state != "finished":
-        return dict(zip(COLUMNS, (*about, state, state, NONE, NONE), strict=True))
+        words = ended(run) if state == "collapsed" else state
+        return dict(zip(COLUMNS, (*about, words, words, NONE, str(run.get("epochs", NONE))), strict=True))
     interval = between(sampling_error(run["test_error"], run["test_images"]))
     found = f"{run['test_error']:.2f}", interval, f"{run['test_images']:,}", str(run["epochs"])
     return dict(zip(COLUMNS, (*about, *found), strict=True))

@@ -18,6 +18,11 @@ def number(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.2g}"
 
 
+def p_value(p: float | None) -> str:
+    """A p value, which is never nothing."""
+    return "< 0.0001" if p is not None and p < 0.0001 else number(p)
+
+
 def printed(value: float | None) -> str:
     """A number of the paper, in the two decimals that it gives."""
     return NONE if value is None else f"{value:.2f}"
