@@ -15,13 +15,15 @@ from niny.report import write_rescience
 from niny.report.readmes import door_text, kept_studies, marks, readme_text, start_text, write_readmes
 
 PARAMS = study_params()
-PARTS = ("results", "details", "commands", "notebooks", "scales", "data")
+PARTS = ("results", "details", "commands", "notebooks", "scales", "data", "pipeline")
 EMPTY = "\nkept\n".join("\nold\n".join(marks(part)) for part in PARTS)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return project(tmp_path / "project")
+    made = project(tmp_path / "project")
+    copy(ROOT / "dvc.yaml", made)
+    return made
 
 
 def test_the_repository_shows_its_own_records() -> None:

@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from niny.benchmark.estimate import TRAIN_IMAGES
 from niny.benchmark.results import kept, machine_name
 from niny.evaluation.rules import Status
 from niny.evaluation.statistics import paired
@@ -410,13 +409,13 @@ def not_run(study: Study) -> Section:
 
 
 def takes(study: Study) -> str:
-    """How long a run of the reference takes at this scale, by what `niny bench` measured, where that is hours."""
+    """How long the reference's run takes at this scale by the quickest of `niny bench`, where that is hours."""
     rates = {r["images_per_s"]: r for r in kept(study.root)}
-    if REFERENCE not in study.results or study.scale.width != 1 or not rates:
+    runs = study.of(REFERENCE, "finished")
+    if study.scale.width != 1 or not rates or not len(runs):
         return ""
-    run = study.run(REFERENCE)
-    images = run.recipe.epochs * TRAIN_IMAGES[run.data.name]
-    if (seconds := images / max(rates)) < 3600:
+    seconds = (runs["epochs"] * runs["train_images"]).max() / max(rates)
+    if seconds < 3600:
         return ""
     machine = machine_name(rates[max(rates)]["machine"])
     return (

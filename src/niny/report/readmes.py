@@ -15,6 +15,7 @@ from niny.errors import NinyError
 from niny.files import between, write_text
 from niny.paper import reported
 from niny.report.markdown import code, plain
+from niny.report.pipeline import pipeline_text
 from niny.report.spread import spread_findings
 from niny.report.study import REFERENCE, Study, count, load_study, ours, scale_label
 from niny.report.tables import next_run, verdict
@@ -79,6 +80,7 @@ def readme_text(params: Params, root: Path, text: str) -> str:
         "results": first,
         "details": "\n".join(map(detail, studies)) or "No run has been recorded yet.",
         "commands": commands_text(root),
+        "pipeline": pipeline_text(root),
         "notebooks": notebooks_text(root, "notebooks/"),
         "scales": scales_text(params),
         "data": data_text(params),
@@ -124,7 +126,8 @@ def study_text(study: Study, prefix: str) -> str:
     if (study.folder / "article.md").is_file():
         report += f" As an article in the form of ReScience C: [{folder}/article.md]({folder}/article.md)."
     head = f"**{caption(study.scale)}** {done(study)} {standing(study)}"
-    return "\n\n".join((head, table(lines(study)), report))
+    how = f"A row is made by `niny train EXPERIMENT --scale {study.scale.name}`, the table by `niny readme`."
+    return "\n\n".join((head, table(lines(study)), f"{how} {report}"))
 
 
 def done(study: Study) -> str:

@@ -404,12 +404,20 @@ def reproduce_table(study: Study) -> pd.DataFrame:
                 "Experiment": experiment.name,
                 "Command": f"niny train {experiment.name} --scale {study.scale.name}",
                 "Recorded": f"{len(study.of(experiment.name))} of {study.scale.seeds} seeds",
+                "Test error, %": ours(study, experiment.name),
+                "A run took": _took(study.of(experiment.name)),
                 "Runs": folder_of(study, experiment.name),
                 "Commit": distinct(commits(study.of(experiment.name))),
             }
             for experiment in study.experiments
         ]
     )
+
+
+def _took(runs: pd.DataFrame) -> str:
+    """The median time of training on each kind of machine."""
+    took = runs["training_seconds"].groupby(hardware(runs), sort=False).median()
+    return "; ".join(f"{duration(float(seconds))} on {machine}" for machine, seconds in took.items()) or NONE
 
 
 def each_run_table(study: Study) -> pd.DataFrame:
