@@ -1,6 +1,7 @@
 """Run records with known numbers, for the tests of results and reports."""
 
 import csv
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -90,3 +91,7 @@ def plant_history(path: Path, epochs: int, error: float) -> None:
             now = error + (90 - error) / epoch
             looked = ["", ""] if epoch % 2 else [f"{now / 2:.6g}", f"{now:.6g}"]
             writer.writerow([epoch, 0.1, 2.0 / epoch, f"{now * 0.7:.6g}", *looked, 10.0])
+
+
+def change(path: Path, **entries: object) -> None:
+    write_json(path, json.loads(path.read_text()) | entries)

@@ -9,6 +9,7 @@ from planted import plant, project, study_params
 from niny.evaluation.statistics import holm
 from niny.report.pairs import adjusted, pairs, pairs_table
 from niny.report.study import Study, load_study
+from niny.report.words import p_value
 
 PARAMS = study_params()
 NIN, FC, CNN, NULL = "cifar10-nin", "cifar10-nin-fc", "cifar10-cnn-gap", "cifar10-nin-permuted"
@@ -59,3 +60,7 @@ def test_p_values_are_corrected_together_and_missing_ones_stay_missing() -> None
 
 def test_without_runs_there_is_no_pair(root: Path) -> None:
     assert pairs_table(planted(root, {NIN: [10.0]})).empty
+
+
+def test_a_p_value_is_never_nothing() -> None:
+    assert (p_value(5e-79), p_value(0.0003), p_value(0.04), p_value(None)) == ("< 0.0001", "0.0003", "0.040", "–")

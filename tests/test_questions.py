@@ -18,7 +18,7 @@ from niny.report.article import headlines
 from niny.report.class_maps import map_image, one_network
 from niny.report.elsewhere import elsewhere, elsewhere_table
 from niny.report.heads import APART, head_nulls_table, heads_table, whole_label
-from niny.report.questions import QUESTIONS, finding, nulls_at, questions_table, relation
+from niny.report.questions import QUESTIONS, finding, in_short, nulls_at, questions_table, relation
 from niny.report.scores import scores_picture
 from niny.report.study import load_study
 from niny.report.words import NONE, number, through
@@ -77,6 +77,19 @@ def test_a_score_above_all_nulls_and_below_what_the_claim_asks(root: Path) -> No
         "below the bound of 90.0 % in `figure4-true-class`; "
         "above all nulls, of which a map of one value comes nearest (10.0 %)."
     )
+
+
+def test_in_short_a_finding_names_only_the_nulls_that_it_does_not_pass(root: Path) -> None:
+    beside = {"box_hit.centre.dense": 0.9, "box_hit.random.dense": 0.6, "claim1_rate.uniform": 0.1}
+    scores = {"box_hit.raw.dense": 0.78, "claim1_rate.raw": 0.6, "claim1_rate.raw.wrong": 0.2}
+    plant_network(root, {name: around(value) for name, value in (scores | beside).items()})
+    assert in_short(load_study(PARAMS, "full", root)) == [
+        "On 60.0 % of test images the largest activation lies in the true class's map: "
+        "below the bound of 90.0 % in `figure4-true-class`; above its nulls. "
+        "Of misclassified images this holds for 20.0 %: above its nulls.",
+        "On Tiny-ImageNet photographs the peak lies in the object's box 78.0 % of the time: not above a blob at the "
+        "centre.",
+    ]
 
 
 def test_the_bound_is_that_of_claims_yaml(root: Path) -> None:

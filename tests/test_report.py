@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 from PIL import Image
-from planted import plant, plant_scores, project, study_params
+from planted import change, plant, plant_scores, project, study_params
 
 from niny.config import load_params
 from niny.evaluation.claims import load_claims
@@ -20,7 +20,7 @@ from niny.maps.nested import over_seeds
 from niny.maps.records import save_scores
 from niny.paper import TABLES, TEXT
 from niny.report import summary, write_figures, write_report, write_rescience, write_tables
-from niny.report.article import write_article
+from niny.report.article import facts, lead, total_cost, write_article
 from niny.report.cards import write_weights
 from niny.report.figures import draw_errors, draw_figure_3, errors_picture
 from niny.report.parts import Table
@@ -110,6 +110,36 @@ def test_collapsed_runs_are_counted_beside_n(root: Path) -> None:
     plant(root, PARAMS.run("full", "cifar10-nin"), 3, 10.4, collapsed_attempts=[{"attempt": 0, "epochs": 3}])
     assert row(root, "full", GAP)["n"] == "4 (+1 collapsed, after 1 collapsed attempt)"
     assert "cifar10-nin-fc: collapsed, paper 11.59" in errors_picture(load_study(PARAMS, "full", root)).alt
+
+
+def test_epochs_of_attempts_that_collapsed_cost_time_too(root: Path) -> None:
+    run = PARAMS.run("full", "cifar10-nin")
+    plain = total_cost(load_study(PARAMS, "full", plant(root, run, 0, 10.4).parents[4]))
+    assert "1 run took 17.36 PFLOP: 7 h 13 min on Known CPU, 2 threads." in plain
+    died = [{"attempt": 0, "epochs": 130}]
+    folder = plant(root, run, 0, 10.4, collapsed_attempts=died)
+    told = total_cost(load_study(PARAMS, "full", root))
+    assert "1 run took 26.03 PFLOP: 10 h 50 min on Known CPU, 2 threads." in told
+    assert "130 epochs of attempts that collapsed are in it" in told
+    change(folder / "environment.json", seeds={"attempt": 0})  # it died for good: the record is of that attempt
+    assert total_cost(load_study(PARAMS, "full", root)) == plain
+
+
+def test_time_on_machines_of_two_kinds_is_not_added_up(root: Path) -> None:
+    run = PARAMS.run("full", "cifar10-nin")
+    plant(root, run, 0, 10.4)
+    change(plant(root, run, 1, 10.4) / "environment.json", gpu="Known GPU")
+    counted = {what: number for number, what in facts(load_study(PARAMS, "full", root))}
+    assert counted["training on GPUs"] == counted["training on CPUs"] == "7 h 13 min"
+
+
+def test_the_first_paragraph_says_which_rules_were_changed_after_runs(root: Path) -> None:
+    plant_all(root, "full", ERRORS)
+    study = load_study(PARAMS, "full", root)
+    theirs = [claim for claim in study.claims if claim.origin == "paper"]
+    raised = sum(claim.version > 1 for claim in theirs)
+    assert f"{len(theirs) - raised} of the {len(theirs)} rules were written before the runs" in lead(study)
+    assert f"{raised} were changed after runs" in lead(study)
 
 
 def test_a_scale_without_evidence_reaches_no_verdict(root: Path) -> None:

@@ -1,18 +1,16 @@
 """Where runs differ: spreads by source follow from the records, and no sentence says more than the intervals do."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from planted import plant, plant_scores, project, study_params
+from planted import change, plant, plant_scores, project, study_params
 
 from niny.config import SOURCES
-from niny.files import write_json
 from niny.maps.intervals import score
 from niny.maps.records import OF_ONE_SEED, save_seed
 from niny.report.article import chance
-from niny.report.spread import RATIO, families, spread_findings, spread_table
+from niny.report.spread import RATIO, families, mixtures, spread_findings, spread_table
 from niny.report.study import Study, load_study
 
 PARAMS = study_params()
@@ -110,6 +108,14 @@ def test_run_0_of_the_whole_is_one_of_every_part_that_was_made_alike(root: Path)
     assert table.loc["dropout masks", "n"] == "0"
 
 
+def test_runs_of_other_machines_are_said_to_differ_by_more(root: Path) -> None:
+    first, *_ = plant_all(root, WHOLE, WIDE)
+    assert mixtures(load_study(PARAMS, "seeds", root)) == []
+    change(first / "environment.json", precision="float32", threads=1)
+    (said,) = mixtures(load_study(PARAMS, "seeds", root))
+    assert said.startswith(f"The runs of `{WHOLE}` differ in threads and precision, too")
+
+
 def test_a_run_0_that_was_tried_again_is_no_part_s(root: Path) -> None:
     (first,) = plant_all(root, WHOLE, [10.0])
     plant_all(root, f"{WHOLE}-only-init", {1: 10.2, 2: 10.4})
@@ -130,7 +136,3 @@ def test_map_scores_of_a_part_are_those_of_its_runs(root: Path) -> None:
 def plant_all(root: Path, name: str, errors: list[float] | dict[int, float]) -> list[Path]:
     by_seed = errors if isinstance(errors, dict) else dict(enumerate(errors))
     return [plant(root, PARAMS.run("seeds", name), seed, error) for seed, error in by_seed.items()]
-
-
-def change(path: Path, **entries: object) -> None:
-    write_json(path, json.loads(path.read_text()) | entries)

@@ -23,12 +23,20 @@ def _data_row(study: Study, name: str, runs: list[Run]) -> dict[str, str]:
         "Data set": data_name(name),
         "Classes": str(spec.classes),
         "Pixels": f"{spec.size} x {spec.size} x {spec.channels}",
-        "Training images": distinct(f"{n:,}" for n in recorded["train_images"]),
+        "Training images": _counted(recorded),
         "Test images": distinct(f"{n:,}" for n in recorded["test_images"]),
         "Preprocessing": PREPROCESSING[spec.preprocessing].format(spec=spec),
         "Source": source,
         "Licence": licence,
     }
+
+
+def _counted(runs: pd.DataFrame) -> str:
+    """How many images training took; experiments that took fewer than the most are named."""
+    most = runs["train_images"].max()
+    fewer = runs[runs["train_images"] < most].drop_duplicates("experiment")
+    told = [f"{n:,} in {name}" for n, name in zip(fewer["train_images"], fewer["experiment"], strict=True)]
+    return "; ".join([f"{most:,}", *told]) if len(runs) else distinct(())
 
 
 def recipes_table(study: Study) -> pd.DataFrame:
