@@ -12,7 +12,7 @@ from niny.paper import OPEN_CHOICES
 from niny.report.article import left_open
 from niny.report.study import Study, load_study
 from niny.report.tables import all_tables
-from niny.report.trials import ERROR, INTERVAL
+from niny.report.trials import DIED, ERROR
 
 PARAMS = load_params(ROOT)
 TAKEN, OTHER, COLLAPSED = "mnist-nin-mean255", "mnist-nin-mean", "mnist-nin-unit"
@@ -33,7 +33,7 @@ def lines(study: Study) -> pd.DataFrame:
 def test_a_trial_s_error_is_that_of_its_record_with_wilson_s_interval(study: Study) -> None:
     row = lines(study).loc[TAKEN]
     epochs = str(PARAMS.run("tune", TAKEN).recipe.epochs)
-    assert (row[ERROR], row[INTERVAL], row["Images"], row["Epochs"]) == ("0.91", "0.74 to 1.12", "10,000", epochs)
+    assert (row[ERROR], row[DIED], row["Epochs"]) == ("0.91 (0.74 to 1.12)", "0 of 1", epochs)
 
 
 def test_what_was_not_tried_or_collapsed_looks_so(study: Study) -> None:
@@ -48,7 +48,15 @@ def test_what_was_not_tried_or_collapsed_looks_so(study: Study) -> None:
 def test_a_network_that_died_is_no_network_that_learns_slowly(tmp_path: Path) -> None:
     root, died = project(tmp_path / "project"), [{"attempt": k, "epochs": 1} for k in range(3)]
     plant(root, PARAMS.run("tune", COLLAPSED), 0, 90.0, collapsed=True, collapsed_attempts=died)
-    assert lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, ERROR] == "died in 3 attempts"
+    assert tuple(lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, [ERROR, DIED]]) == (
+        "died in 3 attempts",
+        "3 of 3",
+    )
+    plant(root, PARAMS.run("tune", COLLAPSED), 1, 2.0, collapsed_attempts=died[:1])
+    assert tuple(lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, [ERROR, DIED]]) == (
+        "died in 3 attempts\n2.00 (1.74 to 2.29)",
+        "4 of 5",
+    )
 
 
 def test_alternatives_are_of_one_data_set_and_not_the_same() -> None:

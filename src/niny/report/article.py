@@ -313,8 +313,9 @@ def tried_table(study: Study, scale: str) -> Table:
     command = f"niny campaign --scale {scale} --only {' '.join(dict.fromkeys(frame['Experiment']))}"
     held = f"{study.params.scale(scale).holdout:,}"
     note = (
-        f"One run each, on all but the last {held} training images. The error is that on these: no test image was "
-        "looked at. A few epochs tell what learns at once and what dies, not what would learn later."
+        f"Runs on all but the last {held} training images, a line each. The error is that on these, with its sampling "
+        "error (95 %): no test image was looked at. A few epochs tell what learns at once and what dies, not what "
+        "would learn later. A run whose outputs die begins again, three times at most."
     )
     shown = table(study, "Tried on held-out images", frame, "trials", note=note)
     made = f"{plural(len(runs), 'run')} in `results/{scale}/runs`, by `{command}`, commit {distinct(commits(runs))}"

@@ -13,10 +13,10 @@ from niny.evaluation.results import run_table
 from niny.evaluation.statistics import sampling_error
 from niny.paper import OPEN_CHOICES, OpenChoice
 from niny.report.study import Study
-from niny.report.words import NONE, between, plural
+from niny.report.words import between, distinct, plural
 
-ERROR, INTERVAL = "Error on held-out images, %", "95 % interval"
-COLUMNS = ("Left open", "Experiment", "Tried", "Taken", ERROR, INTERVAL, "Images", "Epochs")
+ERROR, DIED = "Error on held-out images, %", "Attempts that died"
+COLUMNS = ("Left open", "Experiment", "Tried", "Taken", ERROR, DIED, "Epochs")
 
 
 def trial_scale(params: Params) -> str | None:
@@ -25,17 +25,16 @@ def trial_scale(params: Params) -> str | None:
 
 
 def trial_runs(study: Study, scale: str) -> pd.DataFrame:
-    """Run 0 of every alternative that was tried."""
+    """All runs of every alternative that was tried."""
     runs = run_table(study.params, scale, study.root)
-    tried = [name for choice in OPEN_CHOICES for name in choice.trials]
-    return runs[runs["experiment"].isin(tried) & (runs["seed"] == 0)]
+    return runs[runs["experiment"].isin([name for choice in OPEN_CHOICES for name in choice.trials])]
 
 
 def trials_table(study: Study, scale: str) -> pd.DataFrame:
-    """Every alternative of every choice that is made by trial, with its error on the held-out images."""
-    runs = {run["experiment"]: run for run in trial_runs(study, scale).to_dict("records")}
+    """Every alternative of every choice that was tried, with its errors on the held-out images."""
+    runs = trial_runs(study, scale)
     rows = [
-        _row(study, choice, name, runs.get(name, {}))
+        _row(study, choice, name, runs[runs["experiment"] == name])
         for choice in OPEN_CHOICES
         for name in choice.trials
         if name in study.params.experiments
@@ -49,13 +48,26 @@ def ended(run: Mapping[Any, Any]) -> str:
     return f"died in {plural(attempts, 'attempt')}" if attempts else f"at chance after {plural(run['epochs'], 'epoch')}"
 
 
-def _row(study: Study, choice: OpenChoice, name: str, run: Mapping[Any, Any]) -> dict[str, str]:
-    state = run.get("state", "not run")
-    taken = ("yes" if state == "finished" else "yes, untried") if name == choice.trials[0] else "no"
-    about = (choice.item, name, study.params.experiments[name].title, taken)
-    if state != "finished":
-        words = ended(run) if state == "collapsed" else state
-        return dict(zip(COLUMNS, (*about, words, words, NONE, str(run.get("epochs", NONE))), strict=True))
-    interval = between(sampling_error(run["test_error"], run["test_images"]))
-    found = f"{run['test_error']:.2f}", interval, f"{run['test_images']:,}", str(run["epochs"])
-    return dict(zip(COLUMNS, (*about, *found), strict=True))
+def _row(study: Study, choice: OpenChoice, name: str, runs: pd.DataFrame) -> dict[str, str]:
+    finished = runs[runs["state"] == "finished"]
+    taken = ("yes" if len(finished) else "yes, untried") if name == choice.trials[0] else "no"
+    cells = choice.item, name, study.params.experiments[name].title, taken, _errors(runs), _died(runs)
+    return dict(zip(COLUMNS, (*cells, distinct(runs["epochs"])), strict=True))
+
+
+def _errors(runs: pd.DataFrame) -> str:
+    """A line for each run: its error and Wilson's interval, or how it ended otherwise."""
+    return "\n".join(map(_error, runs.to_dict("records"))) or "not run"
+
+
+def _error(run: Mapping[Any, Any]) -> str:
+    if run["state"] != "finished":
+        return ended(run) if run["state"] == "collapsed" else str(run["state"])
+    return f"{run['test_error']:.2f} ({between(sampling_error(run['test_error'], run['test_images']))})"
+
+
+def _died(runs: pd.DataFrame) -> str:
+    """Of all attempts, those whose outputs died. Where a run ends otherwise, its last attempt is one more."""
+    lived = len(runs) - int(((runs["state"] == "collapsed") & (runs["collapsed_attempts"] > 0)).sum())
+    died = int(runs["collapsed_attempts"].sum())
+    return f"{died} of {died + lived}" if len(runs) else "not run"
