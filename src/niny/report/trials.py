@@ -49,8 +49,7 @@ def ended(run: Mapping[Any, Any]) -> str:
 
 
 def _row(study: Study, choice: OpenChoice, name: str, runs: pd.DataFrame) -> dict[str, str]:
-    finished = runs[runs["state"] == "finished"]
-    taken = ("yes" if len(finished) else "yes, untried") if name == choice.trials[0] else "no"
+    taken = ("yes" if len(runs) else "yes, untried") if name == choice.trials[0] else "no"
     cells = choice.item, name, study.params.experiments[name].title, taken, _errors(runs), _died(runs)
     return dict(zip(COLUMNS, (*cells, distinct(runs["epochs"])), strict=True))
 
