@@ -194,7 +194,7 @@ QUESTIONS = (
 IN_SHORT = (
     ("claim1_rate.raw", "claim1_rate.raw.wrong", "claim1_rate.channel"),
     ("gridpg3_hit.raw", "place_hit.raw.distractors", "box_hit.raw.dense"),
-    ("gridpg3_mass.centred", "gridpg3_mass.raw"),
+    ("gridpg3_mass.raw", "gridpg3_mass.centred"),
     ("equivariance.raw", "agreement_rank.occlusion.raw", "insertion_gain_centre.raw", "translation_rise_4px"),
 )
 
@@ -202,7 +202,7 @@ IN_SHORT = (
 def in_short(study: Study) -> list[str]:
     """The findings, a paragraph a theme: the class, the place, what maps share, what they are to the network."""
     known = answered(study)
-    themes = [[q for score in theme for q in known if q.score == score] for theme in IN_SHORT]
+    themes = [[question for question in known if question.score in theme] for theme in IN_SHORT]
     return [" ".join(in_brief(study, question) for question in theme) for theme in themes if theme]
 
 
