@@ -77,7 +77,7 @@ def test_an_experiment_without_data_is_left_out_and_the_others_run(params: Param
 def test_a_campaign_that_lacks_images_does_not_end_well(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["campaign", "--scale", "tune", "--only", "mnist-nin-mean255"]) == 1
     said = capsys.readouterr()
-    assert "0 of 1 runs are recorded; 1 are left, and these never yet: mnist-nin-mean255" in said.out
+    assert "0 of 3 runs are recorded; 3 are left, and these never yet: mnist-nin-mean255" in said.out
     assert said.err.endswith("niny: left out for want of images: mnist; niny data fetch mnist brings them\n")
 
 

@@ -62,6 +62,12 @@ def test_a_relu_is_joined_to_its_convolution_or_comes_after_the_pool() -> None:
     assert rest == [conv, pool, relu, last]
 
 
+def test_a_precision_that_onednn_lacks_goes_through_the_layers() -> None:
+    conv = nn.Conv2d(2, 3, 3).double()
+    maps = torch.randn(1, 2, 5, 5, dtype=torch.float64)
+    assert torch.equal(joined.clipped(conv)(maps), torch.relu(conv(maps)))
+
+
 @pytest.mark.parametrize("options", [{"bias": False}, {"padding": 1, "padding_mode": "reflect"}])
 def test_what_one_call_cannot_express_is_left_as_it_is(options: dict[str, Any]) -> None:
     layers = [nn.Conv2d(3, 4, 3, **options), nn.ReLU()]

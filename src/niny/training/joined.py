@@ -18,6 +18,8 @@ from niny.models import Network
 
 Step = Callable[[Tensor], Tensor]
 
+JOINED = (torch.float32, torch.bfloat16)
+
 
 class JoinedNetwork:
     """Logits of a network in training: N x C x H x W in the precision of training -> N x K."""
@@ -52,11 +54,17 @@ def steps_of(layers: list[nn.Module]) -> Iterator[Step]:
 
 
 def clipped(conv: nn.Conv2d) -> Step:
-    """A convolution with a bias, and its ReLU, in the precision of what they are given."""
+    """A convolution with a bias, and its ReLU, in the precision of what they are given if oneDNN computes in it."""
     assert conv.bias is not None
     weight, bias = conv.weight, conv.bias
     settings = [conv.stride, conv.padding, conv.dilation, conv.groups]
-    return lambda maps: cast(Tensor, _Clipped.apply(maps, weight.to(maps.dtype), bias.to(maps.dtype), settings))
+
+    def step(maps: Tensor) -> Tensor:
+        if maps.dtype not in JOINED:
+            return torch.relu(conv(maps))
+        return cast(Tensor, _Clipped.apply(maps, weight.to(maps.dtype), bias.to(maps.dtype), settings))
+
+    return step
 
 
 class _Clipped(torch.autograd.Function):
