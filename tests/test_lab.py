@@ -23,7 +23,11 @@ SMALL = {  # what a reader who wants the small study writes into a parameters ce
 
 @pytest.fixture(scope="module")
 def lab(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab for a user who prefers another kernel that is called python3 as well, and which does not start."""
+    """JupyterLab for a user who prefers another kernel that is called python3 as well, and which does not start.
+
+    The study is up to date before it opens, whatever other tests did with the clone.
+    """
+    call(clone, "dvc", "repro", *STUDY)
     user = tmp_path_factory.mktemp("user")
     kernel = {"argv": ["/bin/false"], "display_name": "Other", "language": "python"}
     (user / "data/kernels/python3").mkdir(parents=True)
