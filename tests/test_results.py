@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,6 +63,13 @@ def test_a_collapsed_run_is_counted_but_enters_no_mean(root: Path) -> None:
     plant(root, RUN, 1, 90.0, collapsed=True)
     assert dict(load_results(PARAMS, "full", root)["cifar10-nin"].test_errors) == {0: 10.0}
     assert run_table(PARAMS, "full", root)["state"].to_list() == ["finished", "collapsed"]
+
+
+def test_a_class_is_lost_where_the_network_takes_no_image_for_it(root: Path) -> None:
+    folder = plant(root, RUN, 0, 50.0)
+    label = np.arange(IMAGES, dtype=np.uint8) % 4
+    np.savez_compressed(folder / "predictions.npz", predicted=label % 2, label=label)
+    assert run_table(PARAMS, "full", root)["lost_classes"].to_list() == [2]
 
 
 def test_a_record_of_other_settings_counts_for_nothing_and_is_named(root: Path) -> None:

@@ -18,7 +18,7 @@ from niny.models import initialise, nin_cifar
 from niny.notebooks import execute
 from niny.training import Compute, choose_compute, record, train_experiment
 from niny.training import runs as runs_module
-from niny.training.loop import batches, steps_per_epoch
+from niny.training.loop import batches, live_outputs, steps_per_epoch
 from niny.training.optimiser import learning_rate, make_optimiser, set_rate
 from niny.training.record import COLUMNS, code_digest, is_finished, read_metrics, seed_folder
 from niny.training.seeds import Seeds, derive
@@ -223,6 +223,19 @@ def test_a_dead_network_is_recorded_as_collapsed_after_three_attempts(run: Run, 
     assert metrics["collapsed"]
     assert [entry["attempt"] for entry in metrics["collapsed_attempts"]] == [0, 1, 2]
     assert metrics["test_error"] > 80
+    last = list(csv.DictReader((seed_folder(project, hot, 0) / "history.csv").read_text().splitlines()))[-1]
+    assert (float(last["live_share"]), int(last["silent_classes"])) == (0, 10)
+
+
+def test_a_class_is_silent_where_no_image_has_a_logit_above_zero_for_it() -> None:
+    net, images = nin_cifar(width=0.1), torch.rand(20, 3, 32, 32)
+    initialise(net, "centred", 0.05, 1)
+    with torch.no_grad():
+        net.get_submodule("mlpconv3.cccp6").bias.copy_(torch.tensor([1e3] * 7 + [-1e3] * 3))
+    assert live_outputs(net, images, EXACT) == (pytest.approx(0.7), 3)
+    lifted = torch.cat([images, images[:1]])
+    net.head.register_forward_hook(lambda *given: given[2].index_fill(0, torch.tensor([20]), 1.0))
+    assert live_outputs(net, lifted, EXACT) == (pytest.approx((20 * 7 + 10) / 210), 0)
 
 
 def test_an_attempt_that_died_is_remembered_however_rare_checkpoints_are(

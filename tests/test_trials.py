@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from planted import ROOT, plant, project
@@ -56,6 +57,16 @@ def test_a_network_that_died_is_no_network_that_learns_slowly(tmp_path: Path) ->
     assert tuple(lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, [ERROR, DIED]]) == (
         "died in 3 attempts\n2.00 (1.74 to 2.29)",
         "4 of 5",
+    )
+
+
+def test_classes_that_a_network_never_answers_stand_beside_its_error(tmp_path: Path) -> None:
+    root = project(tmp_path / "project")
+    folder = plant(root, PARAMS.run("tune", COLLAPSED), 0, 50.0)
+    label = np.arange(10_000, dtype=np.uint8) % 2
+    np.savez_compressed(folder / "predictions.npz", predicted=0 * label, label=label)
+    assert lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, ERROR] == (
+        "50.00 (49.02 to 50.98), 1 class never answered"
     )
 
 

@@ -39,7 +39,8 @@ NUMBERS = (
 )
 MACHINE = ("processor", "gpu", "threads", "precision", "torch", "commit", "changed", "command")
 ENERGY = ("energy_joules", "energy_counted")  # null where it was not measured
-COLUMNS = ("experiment", "seed", "state", *NUMBERS, *ENERGY, "collapsed_attempts", "lost_epochs", *MACHINE, "folder")
+OUTCOME = ("experiment", "seed", "state", *NUMBERS, *ENERGY, "collapsed_attempts", "lost_epochs", "lost_classes")
+COLUMNS = (*OUTCOME, *MACHINE, "folder")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,9 @@ def load_results(params: Params, scale: str, root: Path) -> dict[str, Experiment
 def run_table(params: Params, scale: str, root: Path) -> pd.DataFrame:
     """A line for each recorded run, collapsed ones too: errors in per cent, seconds, images/s, machine, commit.
 
-    Epochs and seconds are those of the last attempt; `lost_epochs` are those of attempts that collapsed before it.
+    Epochs and seconds are those of the last attempt; `lost_epochs` are those of attempts that collapsed before it, and
+    `lost_classes` the classes that the network takes no test image for: where an output dies under the last ReLU, its
+    class is never answered again.
     """
     lines = []
     for record in read_runs(params, scale, root):
@@ -88,6 +91,7 @@ def run_table(params: Params, scale: str, root: Path) -> pd.DataFrame:
         line |= {name: record.metrics[name] for name in NUMBERS}
         line |= {name: record.metrics.get(name) for name in ENERGY}
         line |= {"collapsed_attempts": len(record.metrics["collapsed_attempts"]), "lost_epochs": record.lost_epochs}
+        line["lost_classes"] = lost_classes(*read_predictions(root / record.folder, record.metrics["test_error"]))
         line |= {name: record.environment.get(name) for name in MACHINE}
         lines.append(line | {"folder": record.folder.as_posix()})
     return pd.DataFrame(lines, columns=list(COLUMNS))
@@ -152,15 +156,28 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 def read_correct(folder: Path, test_error: float) -> NDArray[np.bool_]:
     """Which test images the run got right, shape [test images]; they must give the recorded error in per cent."""
+    predicted, label = read_predictions(folder, test_error)
+    correct: NDArray[np.bool_] = predicted == label
+    return correct
+
+
+def read_predictions(folder: Path, test_error: float) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Predicted and true class of every test image; they must give the recorded error in per cent."""
     path = folder / "predictions.npz"
     try:
         with path.open("rb") as file, np.load(file) as arrays:
-            correct: NDArray[np.bool_] = arrays["predicted"] == arrays["label"]
+            predicted, label = arrays["predicted"], arrays["label"]
+            wrong = predicted != label  # a failure where they are not of one length
     except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise damaged(path, type(error).__name__) from None
-    if not correct.size or abs(100 * float((~correct).mean()) - test_error) > 0.005:
+    if not label.size or abs(100 * float(wrong.mean()) - test_error) > 0.005:
         raise damaged(path, f"it does not give the test error {test_error:.2f} % of metrics.json")
-    return correct
+    return predicted, label
+
+
+def lost_classes(predicted: NDArray[np.uint8], label: NDArray[np.uint8]) -> int:
+    """Number of classes among the labels that no image is taken for."""
+    return int(np.setdiff1d(label, predicted).size)
 
 
 def read_scores(path: Path) -> dict[str, Score]:

@@ -48,6 +48,12 @@ def ended(run: Mapping[Any, Any]) -> str:
     return f"died in {plural(attempts, 'attempt')}" if attempts else f"at chance after {plural(run['epochs'], 'epoch')}"
 
 
+def lost(run: Mapping[Any, Any]) -> str:
+    """How many classes a network never answers, in words that follow a number or a state; empty for none."""
+    n = run["lost_classes"]
+    return f", {n} class{'' if n == 1 else 'es'} never answered" if n else ""
+
+
 def _row(study: Study, choice: OpenChoice, name: str, runs: pd.DataFrame) -> dict[str, str]:
     taken = ("yes" if len(runs) else "yes, untried") if name == choice.trials[0] else "no"
     cells = choice.item, name, study.params.experiments[name].title, taken, _errors(runs), _died(runs)
@@ -62,7 +68,8 @@ def _errors(runs: pd.DataFrame) -> str:
 def _error(run: Mapping[Any, Any]) -> str:
     if run["state"] != "finished":
         return ended(run) if run["state"] == "collapsed" else str(run["state"])
-    return f"{run['test_error']:.2f} ({between(sampling_error(run['test_error'], run['test_images']))})"
+    sampling = between(sampling_error(run["test_error"], run["test_images"]))
+    return f"{run['test_error']:.2f} ({sampling}){lost(run)}"
 
 
 def _died(runs: pd.DataFrame) -> str:

@@ -106,11 +106,15 @@ def evaluate_together(net: Network, images: Tensor, labels: Tensor, compute: Com
 
 
 @torch.no_grad()
-def live_share(net: Network, images: Tensor, compute: Compute) -> float:
-    """Share of the logits above zero. With a last ReLU, 0 means a dead network: no gradient will ever flow again."""
+def live_outputs(net: Network, images: Tensor, compute: Compute) -> tuple[float, int]:
+    """Share of the logits above zero, and number of classes that no image has a logit above zero for.
+
+    Under a last ReLU such a class is silent: these images send no gradient through its map.
+    """
     net.eval()
     with compute.autocast():
-        return float((net(images) > 0).float().mean())
+        live = net(images) > 0
+    return float(live.float().mean()), int((~live.any(0)).sum())
 
 
 class Clock:

@@ -1,8 +1,9 @@
 """What a run leaves behind: results/<scale>/runs/<experiment>/seed-<k>/.
 
     metrics.json      final errors, parameters, FLOPs, images/s, wall time, energy, collapsed attempts, what was trained
-    history.csv       a line an epoch: lr, train loss, errors with and without masks, share of live outputs, seconds,
-                      joules where they can be read, and what the class maps of 64 fixed test images say
+    history.csv       a line an epoch: lr, train loss, errors with and without masks, share of live outputs, classes
+                      without one, seconds, joules where they can be read, and what the class maps of 64 fixed test
+                      images say
     predictions.npz   predicted and true class of every test image, for paired tests
     environment.json  hardware, versions, commit, command, seeds, and in which form the network was trained: as it is,
                       joined, fused or compiled, which are the same function, not the same bits
@@ -44,6 +45,7 @@ COLUMNS = (
     "train_error",
     "test_error",
     "live_share",
+    "silent_classes",
     "seconds",
     "energy_joules",
     *followed.WITH_ENDS,

@@ -34,7 +34,7 @@ from niny.training.checkpoint import load_checkpoint, save_checkpoint
 from niny.training.device import Compute, choose_compute, exact
 from niny.training.energy import Meter, open_meter
 from niny.training.lock import claim
-from niny.training.loop import Clock, Evaluation, TrainingData, evaluate, evaluate_together, live_share, train_epoch
+from niny.training.loop import Clock, Evaluation, TrainingData, evaluate, evaluate_together, live_outputs, train_epoch
 from niny.training.optimiser import make_optimiser
 from niny.training.permuted import as_asked
 from niny.training.processes import agreed, leads
@@ -252,7 +252,7 @@ def one_epoch(
     row: dict[str, Any] = {"epoch": epoch + 1, "lr": result.lr, "train_loss": result.loss}
     row |= {"train_error_masked": result.error, "train_error": "", "test_error": "", "seconds": seconds}
     row |= {"energy_joules": joules, "energy_counted": meter.source}
-    row["live_share"] = live_share(net, data.train_images[:LIVE_PROBE], compute)
+    row["live_share"], row["silent_classes"] = live_outputs(net, data.train_images[:LIVE_PROBE], compute)
     if (epoch + 1) % run.scale.evaluate_every == 0 or epoch + 1 == run.recipe.epochs:
         probe = slice(run.scale.probe_images)
         row["train_error"] = evaluate_together(net, data.train_images[probe], data.train_labels[probe], compute).error
