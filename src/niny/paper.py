@@ -277,7 +277,7 @@ OPEN_CHOICES = (
         "not stated",
         "pixels in 0 to 255 less the training mean",
         f"{AUTHORS} subtract the mean; the scale before it is unknown, so it was tried",
-        trials=("mnist-nin-mean255", "mnist-nin-mean", "mnist-nin-unit"),
+        trials=("mnist-nin-mean255", "mnist-nin-mean", "mnist-nin-unit", "mnist-nin-whitened"),
     ),
     OpenChoice(
         "order of the images",
