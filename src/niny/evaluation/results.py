@@ -82,8 +82,8 @@ def run_table(params: Params, scale: str, root: Path) -> pd.DataFrame:
     """A line for each recorded run, collapsed ones too: errors in per cent, seconds, images/s, machine, commit.
 
     Epochs and seconds are those of the last attempt; `lost_epochs` are those of attempts that collapsed before it, and
-    `lost_classes` the classes that the network takes no test image for: where an output dies under the last ReLU, its
-    class is never answered again.
+    `lost_classes` the classes that the network takes no test image for, as it does while an output is silent under the
+    last ReLU.
     """
     lines = []
     for record in read_runs(params, scale, root):

@@ -40,7 +40,7 @@ from niny.report.tables import (
     time_by_hardware,
     training_flops,
 )
-from niny.report.trials import trial_runs, trial_scale, trials_table
+from niny.report.trials import silenced, trial_runs, trial_scale, trials_table
 from niny.report.trust import trust
 from niny.report.words import NONE, between, distinct, duration, listed, plural
 
@@ -315,7 +315,8 @@ def tried_table(study: Study, scale: str) -> Table:
     note = (
         f"Runs on all but the last {held} training images, a line each. The error is that on these, with its sampling "
         "error (95 %): no test image was looked at. A few epochs tell what learns at once and what dies, not what "
-        "would learn later. A run whose outputs die begins again, three times at most."
+        "would learn later. A run whose outputs all die begins again, three times at most."
+        f"{silenced(runs)}"
     )
     shown = table(study, "Tried on held-out images", frame, "trials", note=note)
     made = f"{plural(len(runs), 'run')} in `results/{scale}/runs`, by `{command}`, commit {distinct(commits(runs))}"

@@ -54,6 +54,20 @@ def lost(run: Mapping[Any, Any]) -> str:
     return f", {n} class{'' if n == 1 else 'es'} never answered" if n else ""
 
 
+def silenced(runs: pd.DataFrame) -> str:
+    """How many networks learned some classes and not others, as a sentence to put after another; empty for none."""
+    learned = runs[runs["state"] == "finished"]
+    some = learned[learned["lost_classes"] > 0]
+    if some.empty:
+        return ""
+    least, most = some["lost_classes"].min(), some["lost_classes"].max()
+    classes = f"{least} to {most}" if least < most else f"{most}"
+    return (
+        f" Outputs fall silent one by one, too: {len(some)} of {plural(len(learned), 'run')} that learned never "
+        f"answered {classes} of the classes, and erred on all images of these."
+    )
+
+
 def _row(study: Study, choice: OpenChoice, name: str, runs: pd.DataFrame) -> dict[str, str]:
     taken = ("yes" if len(runs) else "yes, untried") if name == choice.trials[0] else "no"
     cells = choice.item, name, study.params.experiments[name].title, taken, _errors(runs), _died(runs)
