@@ -12,7 +12,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from niny.benchmark.results import FOLDER, machine_name
+from niny.benchmark.results import AGREEMENT, machine_name
 from niny.config import load_params
 from niny.evaluation.statistics import paired, summarise
 from niny.files import write_json
@@ -41,7 +41,7 @@ def main() -> int:
         "machine": machine,
         **describe_commit(),
     }
-    write_json(ROOT / FOLDER / "agreement" / f"{machine_name(machine)}.json", found)
+    write_json(ROOT / AGREEMENT / f"{machine_name(machine)}.json", found)
     print(f"engine less plain, points: {pair.difference}, p = {pair.p}")
     return 0
 

@@ -15,6 +15,7 @@ from planted import change, plant, plant_scores, project, study_params
 
 from niny.config import load_params
 from niny.evaluation.claims import load_claims
+from niny.files import write_json
 from niny.maps.intervals import score
 from niny.maps.nested import over_seeds
 from niny.maps.records import save_scores
@@ -26,6 +27,7 @@ from niny.report.figures import draw_errors, draw_figure_3, errors_picture
 from niny.report.parts import Table
 from niny.report.readmes import kept_studies
 from niny.report.scores import draw_scores
+from niny.report.speed import agreements
 from niny.report.study import load_study, measured
 from niny.report.tables import NOT_TESTED, all_tables, energy, paper_table, scores_table
 from niny.report.words import duration, listed, plural
@@ -491,3 +493,20 @@ def test_the_summary_holds_a_line_for_each_experiment_and_the_way_to_the_report(
     assert lines[-1] == "Report: none yet: dvc repro report@trial"
     (root / "results" / "trial" / "report.html").write_text("a page")
     assert summary(PARAMS, "trial", root).endswith("results/trial/report.html")
+
+
+def test_the_report_says_whether_the_engine_s_tricks_change_errors(root: Path) -> None:
+    assert agreements(root) == []
+    machine = {"gpu": None, "processor": "Known CPU", "threads": 1, "precision": "bfloat16"}
+    errors = {"engine": {"0": 33.0, "1": 34.0, "2": 35.0}, "plain": {"0": 32.0, "1": 34.0, "2": 36.0}}
+    told = {"experiment": "cifar10-nin", "scale": "demo", "test_errors": errors, "machine": machine}
+    path = root / "results" / "benchmarks" / "agreement" / "known-cpu.json"
+    path.parent.mkdir(parents=True)
+    write_json(path, told)
+    [sentence] = agreements(root)
+    assert "is not seen in the errors: 3 seeds of `cifar10-nin`" in sentence
+    assert "34.00 ± 1.00 % and 34.00 ± 2.00 %" in sentence
+    assert "+0.00 points (95 %: -2.48 to +2.48, p = 1.00" in sentence
+    write_json(path, told | {"test_errors": errors | {"plain": {"0": 22.9, "1": 24.0, "2": 25.1}}})
+    assert "is seen in the errors" in agreements(root)[0]
+    assert "is seen in the errors" in write_all(root, "trial")["report.html"].decode()

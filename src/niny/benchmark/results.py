@@ -9,6 +9,7 @@ from niny.errors import NinyError
 from niny.files import write_json
 
 FOLDER = Path("results", "benchmarks")
+AGREEMENT = FOLDER / "agreement"  # by benchmarks/agreement.py
 
 
 def machine_name(machine: dict[str, Any]) -> str:

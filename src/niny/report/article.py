@@ -20,7 +20,7 @@ from niny.report.figures import CURVES, errors_picture, figure_3_picture, networ
 from niny.report.pairs import pairs_table
 from niny.report.parts import Article, Image, Section, Table, image, origin, report_command, table, tables_command
 from niny.report.questions import answered, finding
-from niny.report.speed import speed_picture, speed_table
+from niny.report.speed import agreements, speed_picture, speed_table
 from niny.report.spread import families, mixtures, spread_findings, spread_table
 from niny.report.study import REFERENCE, Study, data_name, scale_kind, scale_label
 from niny.report.tables import (
@@ -359,7 +359,7 @@ def cost(study: Study) -> Section:
     if benchmarks:
         title = "What else takes time, by machine"
         items.append(Table(title, speed_table(study), "tables/speed.csv", tables_command(study), told))
-    return Section("cost", "What it cost", (f"{total_cost(study)} {note}",), tuple(items))
+    return Section("cost", "What it cost", (f"{total_cost(study)} {note}", *agreements(study.root)), tuple(items))
 
 
 def of_experiments(study: Study) -> Table:

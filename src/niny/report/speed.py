@@ -1,6 +1,7 @@
 """How quick training is on each machine that was measured, beside a plain loop and the machine's own ceiling."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,9 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from niny.benchmark.results import kept, machine_name
+from niny.benchmark.results import AGREEMENT, kept, machine_name
+from niny.evaluation.statistics import paired, summarise
 from niny.report.drawing import Picture
 from niny.report.study import Study
+from niny.report.words import between, p_value, plural
 from niny.style import BLUE, GREEN, INK, MUTED, ORANGE, PINK, SKY
 
 PARTS = {"input": SKY, "forward": BLUE, "backward": ORANGE, "update": GREEN, "metrics": PINK}
@@ -54,6 +57,26 @@ def _figures(result: Mapping[str, Any]) -> dict[str, str]:
             f"s, evaluating {seen:,} images in float32": f"{costs['final_evaluation_s']:,.2f}",
             f"s, class maps of {costs['grids_3x3']} 3 x 3 grids": f"{costs['grids_3x3_s']:,.2f}",
         }
+    )
+
+
+def agreements(root: Path) -> list[str]:
+    """A sentence for each machine on which the same seeds were trained with the engine and without it."""
+    return [_agreement(result) for result in kept(root, AGREEMENT)]
+
+
+def _agreement(result: Mapping[str, Any]) -> str:
+    found = {w: {int(seed): error for seed, error in errors.items()} for w, errors in result["test_errors"].items()}
+    engine, plain = (summarise(list(found[way].values())) for way in ("engine", "plain"))
+    pair, machine = paired(found["engine"], found["plain"]), result["machine"]
+    assert pair.difference.interval is not None  # benchmarks/agreement.py trains two seeds at least
+    seen = "is seen" if pair.p is not None and pair.p < 0.05 else "is not seen"
+    return (
+        f"What makes training quick {seen} in the errors: {plural(pair.difference.n, 'seed')} of "
+        f"`{result['experiment']}` at scale `{result['scale']}`, trained by the engine in {machine['precision']} and "
+        f"by plain layers in float32, ended at {engine.mean:.2f} ± {engine.sd:.2f} % and {plain.mean:.2f} ± "
+        f"{plain.sd:.2f} % on the test images, paired differences {pair.difference.mean:+.2f} points (95 %: "
+        f"{between(pair.difference.interval, '+.2f')}, p = {p_value(pair.p)}; {machine_name(machine)})."
     )
 
 
