@@ -134,6 +134,18 @@ def test_a_run_records_its_looks_and_the_scores_of_seeds_whose_weights_are_not_k
     assert not (second / "weights.safetensors").exists()
 
 
+def test_a_trial_is_judged_by_its_errors_so_its_maps_are_not_scored(project: Path, params: Params) -> None:
+    run = short(params.run("smoke", "cifar10-nin-permuted"))
+    run = replace(run, scale=replace(run.scale, holdout=100))
+    _, second = train_experiment(run, project, compute=CPU, say=lambda _: None)
+    assert {path.name for path in second.iterdir()} == {
+        "environment.json",
+        "history.csv",
+        "metrics.json",
+        "predictions.npz",
+    }
+
+
 def test_where_a_scale_is_evidence_every_score_is_over_all_seeds(project: Path, params: Params) -> None:
     run = short(params.run("smoke", "cifar10-nin"))
     run = replace(run, scale=replace(run.scale, evidence=True))

@@ -13,7 +13,7 @@ from niny.paper import OPEN_CHOICES
 from niny.report.article import left_open
 from niny.report.study import Study, load_study
 from niny.report.tables import all_tables
-from niny.report.trials import DIED, ERROR
+from niny.report.trials import DIED, ERROR, trial_runs, woke
 
 PARAMS = load_params(ROOT)
 TAKEN, OTHER, COLLAPSED = "mnist-nin-mean255", "mnist-nin-mean", "mnist-nin-unit"
@@ -39,7 +39,8 @@ def test_a_trial_s_error_is_that_of_its_record_with_wilson_s_interval(study: Stu
 
 def test_what_was_not_tried_or_collapsed_looks_so(study: Study) -> None:
     assert lines(study).loc[OTHER, ERROR] == "not run"
-    assert lines(study).loc[COLLAPSED, ERROR] == "at chance after 3 epochs"
+    epochs = PARAMS.run("tune", COLLAPSED).recipe.epochs
+    assert lines(study).loc[COLLAPSED, ERROR] == f"at chance after {epochs} epochs"
     names = [TAKEN, OTHER, COLLAPSED]
     assert list(lines(study).loc[names, "Taken"]) == ["yes", "no", "no"]
     elsewhere = replace(study, root=study.root / "elsewhere")
@@ -68,6 +69,29 @@ def test_classes_that_a_network_never_answers_stand_beside_its_error(tmp_path: P
     assert lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, ERROR] == (
         "50.00 (49.02 to 50.98), 1 class never answered"
     )
+
+
+@pytest.mark.parametrize(
+    ("errors", "silent", "passed"),
+    [
+        ((50, 30, 20), (2, 1, 0), True),
+        ((50, 30, 20), (0, 2, 2), False),  # silent at the end: nobody saw it pass
+        ((50, 30, 20), (0, 0, 1), None),
+        ((89, 30, 20), (9, 0, 0), None),  # not learning yet
+    ],
+)
+def test_silence_passes_where_fewer_classes_are_silent_later(
+    tmp_path: Path, errors: tuple[int, ...], silent: tuple[int, ...], passed: bool | None
+) -> None:
+    root = project(tmp_path / "project")
+    folder = plant(root, PARAMS.run("tune", TAKEN), 0, 20.0)
+    lines = [f"{k},{e},{n}" for k, (e, n) in enumerate(zip(errors, silent, strict=True), 1)]
+    (folder / "history.csv").write_text("\n".join(["epoch,train_error_masked,silent_classes", *lines, ""]))
+    study = load_study(PARAMS, "short", root)
+    (run,) = trial_runs(study, "tune").to_dict("records")
+    assert woke(study, "tune", run) is passed
+    told = left_open(study).items[-1].note
+    assert ("Silence can pass: in 1 of 1 run " in told) == bool(passed)
 
 
 def test_alternatives_are_of_one_data_set_and_not_the_same() -> None:

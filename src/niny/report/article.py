@@ -316,7 +316,7 @@ def tried_table(study: Study, scale: str) -> Table:
         f"Runs on all but the last {held} training images, a line each. The error is that on these, with its sampling "
         "error (95 %): no test image was looked at. A few epochs tell what learns at once and what dies, not what "
         "would learn later. A run whose outputs all die begins again, three times at most."
-        f"{silenced(runs)}"
+        f"{silenced(study, scale, runs)}"
     )
     shown = table(study, "Tried on held-out images", frame, "trials", note=note)
     made = f"{plural(len(runs), 'run')} in `results/{scale}/runs`, by `{command}`, commit {distinct(commits(runs))}"

@@ -4,18 +4,20 @@ The runs lie at the scale that holds the last training images out; their `test_e
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
 from niny.config import Params
-from niny.evaluation.results import run_table
+from niny.evaluation.results import read_history, run_table
 from niny.evaluation.statistics import sampling_error
 from niny.paper import OPEN_CHOICES, OpenChoice
 from niny.report.study import Study
 from niny.report.words import between, distinct, plural
 
 ERROR, DIED = "Error on held-out images, %", "Attempts that died"
+LEARNS = 10.0  # points of error in training below chance: before that, silence is but small logits
 COLUMNS = ("Left open", "Experiment", "Tried", "Taken", ERROR, DIED, "Epochs")
 
 
@@ -54,18 +56,33 @@ def lost(run: Mapping[Any, Any]) -> str:
     return f", {n} class{'' if n == 1 else 'es'} never answered" if n else ""
 
 
-def silenced(runs: pd.DataFrame) -> str:
-    """How many networks learned some classes and not others, as a sentence to put after another; empty for none."""
+def silenced(study: Study, scale: str, runs: pd.DataFrame) -> str:
+    """How many networks learned some classes and not others, and for how many that passed; empty for none."""
     learned = runs[runs["state"] == "finished"]
     some = learned[learned["lost_classes"] > 0]
-    if some.empty:
-        return ""
-    least, most = some["lost_classes"].min(), some["lost_classes"].max()
-    classes = f"{least} to {most}" if least < most else f"{most}"
-    return (
-        f" Outputs fall silent one by one, too: {len(some)} of {plural(len(learned), 'run')} that learned never "
-        f"answered {classes} of the classes, and erred on all images of these."
-    )
+    told = ""
+    if len(some):
+        least, most = some["lost_classes"].min(), some["lost_classes"].max()
+        classes = f"{least} to {most}" if least < most else f"{most}"
+        told += (
+            f" Outputs fall silent one by one, too: {len(some)} of {plural(len(learned), 'run')} that learned never "
+            f"answered {classes} of the classes, and erred on all images of these."
+        )
+    passed = [woke(study, scale, run) for run in runs.to_dict("records")]
+    if n := passed.count(True):
+        told += (
+            f" Silence can pass: in {n} of {plural(n + passed.count(False), 'run')} where a class was silent on "
+            "training images once the others were learned, fewer were so after a later epoch."
+        )
+    return told
+
+
+def woke(study: Study, scale: str, run: Mapping[Any, Any]) -> bool | None:
+    """Did an output that was silent while others learned speak again? None where none was silent, or nobody looked."""
+    chance = 100 * (1 - 1 / study.params.run(scale, run["experiment"]).data.classes)
+    rows = [row for row in read_history(study.root / run["folder"] / "history.csv") if "silent_classes" in row]
+    silent = [row["silent_classes"] for row in rows if row["train_error_masked"] < chance - LEARNS]
+    return any(later < now for now, later in pairwise(silent)) if any(silent[:-1]) else None
 
 
 def _row(study: Study, choice: OpenChoice, name: str, runs: pd.DataFrame) -> dict[str, str]:

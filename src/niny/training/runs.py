@@ -337,7 +337,7 @@ def write_record(
         if seed == 0 and run.experiment.keeps_weights:
             metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact(compute))
             keep_followed(folder / FOLLOWED, trained.history, run, len(labels))
-        elif run.experiment.keeps_weights:
+        elif run.experiment.keeps_weights and not run.scale.holdout:  # trials are judged by their errors
             keep_scores(folder / OF_ONE_SEED, trained.net, data, run, root, compute)
         record.write_history(folder / "history.csv", trained.history)
         record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
