@@ -127,7 +127,7 @@ def test_another_preprocessing_is_tried_at_scales_that_hold_images_out_and_nowhe
     raw["experiments"]["mnist-nin"] |= {"preprocessing": "unit", "scales": ["tune"]}
     params = parse_params(raw, "params.yaml")
     assert params.run("tune", "mnist-nin").data.preprocessing == "unit"
-    assert params.datasets["mnist"].preprocessing == "mean_255"
+    assert params.datasets["mnist"].preprocessing == "gcn_zca"
     raw["experiments"]["mnist-nin"]["scales"] = ["tune", "short"]
     with pytest.raises(
         NinyError, match=r"mnist-nin at scale short: preprocessing: .* set what was chosen at datasets.mni"

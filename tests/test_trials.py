@@ -16,7 +16,7 @@ from niny.report.tables import all_tables
 from niny.report.trials import DIED, ERROR, trial_runs, woke
 
 PARAMS = load_params(ROOT)
-TAKEN, OTHER, COLLAPSED = "mnist-nin-mean255", "mnist-nin-mean", "mnist-nin-unit"
+TAKEN, OTHER, COLLAPSED = "mnist-nin-whitened", "mnist-nin-mean", "mnist-nin-unit"
 
 
 @pytest.fixture

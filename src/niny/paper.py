@@ -275,9 +275,9 @@ OPEN_CHOICES = (
     OpenChoice(
         "MNIST scaling",
         "not stated",
-        "pixels in 0 to 255 less the training mean",
-        f"{AUTHORS} subtract the mean; the scale before it is unknown, so it was tried",
-        trials=("mnist-nin-mean255", "mnist-nin-mean", "mnist-nin-unit", "mnist-nin-whitened"),
+        "contrast normalised and whitened, with the constants of the CIFAR sets",
+        f"{AUTHORS} subtract the mean, of images whose scale is unknown: it was tried",
+        trials=("mnist-nin-whitened", "mnist-nin-mean255", "mnist-nin-unit", "mnist-nin-mean"),
     ),
     OpenChoice(
         "order of the images",

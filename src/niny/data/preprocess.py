@@ -7,9 +7,10 @@ ZCA takes the training mean away and multiplies by V diag(1/sqrt(eig)) V' of C =
 SVHN ("local contrast normalization"): GCN, then LeCun's divisive normalisation with a 7x7 Gaussian of sigma 2, every
 channel by itself. The paper gives no constants; window, sigma, threshold 1e-4 and zero padding are those of the maxout
 scripts of December 2013. GCN here is the norm form too: the second step cancels the scale of the first.
-MNIST: the paper says nothing; x less the mean training image ("mean_255"), as the authors' data provider subtracts the
-mean. What else it may have been: the same of x/255 ("mean"), and x/255 ("unit"), as the maxout paper's. Smaller pixels
-start with smaller logits under the authors' initial weights; what that does is tried at scale tune.
+MNIST: the paper says nothing; as CIFAR, by trial at scale tune. What else it may have been: x less the mean training
+image ("mean_255"), as the authors' data provider subtracts the mean, the same of x/255 ("mean"), and x/255 ("unit"), as
+the maxout paper's. Under the authors' initial weights and rates outputs of large pixels fall silent, and networks of
+small ones take epochs to begin.
 """
 
 import hashlib

@@ -3,6 +3,8 @@
 The paper reports no failed runs, so the rule for them is ours. A run recorded as collapsed (its outputs died in every
 attempt, or it ended at chance) is a finding of its own: it stays in the run table and is counted beside n everywhere,
 but no mean, interval or verdict is taken over it, because one run at chance says nothing about where the others lie.
+A run that learned some classes and never answers the others has finished, and its error counts as it is: outputs fall
+silent one by one and may come back, so no number of them is the one that would make a network collapsed.
 A record made with other settings than params.yaml has now is named so in the run table, and counts for nothing.
 """
 

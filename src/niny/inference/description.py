@@ -146,13 +146,14 @@ def _preprocessing(transform: Transform | ImageNetTransform) -> list[str]:
     spec = transform.fit.spec
     colours = "RGB" if spec.channels == 3 else "grey"
     first = f"the middle square as {colours}, averaged down to {spec.size} x {spec.size}"
+    first += " (light strokes on a dark ground)" if spec.name == "mnist" else ""
     contrast = f"less the mean of all its values, divided by its norm / {spec.gcn_scale:g}"
     whitening = f"ZCA whitening fitted on the training images, bias {spec.zca_bias:g}"
     steps = {
         "gcn_zca": [contrast, f"{whitening}, its matrix rounded to {STEP:g}"],
         "gcn_lcn": [contrast, "LeCun's local contrast normalisation in windows of 7 x 7, each channel by itself"],
-        "mean": ["values 0..1 less the mean training image (light strokes on a dark ground)"],
-        "mean_255": ["values 0..255 less the mean training image (light strokes on a dark ground)"],
+        "mean": ["values 0..1 less the mean training image"],
+        "mean_255": ["values 0..255 less the mean training image"],
         "unit": ["values 0..1"],
     }
     return [first, *steps[spec.preprocessing]]
