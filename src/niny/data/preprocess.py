@@ -9,7 +9,7 @@ channel by itself. The paper gives no constants; window, sigma, threshold 1e-4 a
 scripts of December 2013. GCN here is the norm form too: the second step cancels the scale of the first.
 MNIST: the paper says nothing; as CIFAR, by trial at scale tune. What else it may have been: x less the mean training
 image ("mean_255"), as the authors' data provider subtracts the mean, the same of x/255 ("mean"), and x/255 ("unit"), as
-the maxout paper's. Under the authors' initial weights and rates outputs of large pixels fall silent, and networks of
+the maxout paper's. Under the authors' initial weights and rates large pixels silence some outputs in most runs, and
 small ones take epochs to begin.
 """
 
