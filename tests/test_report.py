@@ -506,7 +506,7 @@ def test_the_report_says_whether_the_engine_s_tricks_change_errors(root: Path) -
     [sentence] = agreements(root)
     assert "is not seen in the errors: 3 seeds of `cifar10-nin`" in sentence
     assert "34.00 ± 1.00 % and 34.00 ± 2.00 %" in sentence
-    assert "+0.00 points (95 %: -2.48 to +2.48, p = 1.00" in sentence
+    assert "+0.00 points (95 %: -2.48 to +2.48, p = 1.00; Known CPU, 1 thread)" in sentence
     write_json(path, told | {"test_errors": errors | {"plain": {"0": 22.9, "1": 24.0, "2": 25.1}}})
     assert "is seen in the errors" in agreements(root)[0]
     assert "is seen in the errors" in write_all(root, "trial")["report.html"].decode()

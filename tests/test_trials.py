@@ -13,7 +13,7 @@ from niny.paper import OPEN_CHOICES
 from niny.report.article import left_open
 from niny.report.study import Study, load_study
 from niny.report.tables import all_tables
-from niny.report.trials import DIED, ERROR, trial_runs, woke
+from niny.report.trials import DIED, ERROR, LOST, trial_runs, woke
 
 PARAMS = load_params(ROOT)
 TAKEN, OTHER, COLLAPSED = "mnist-nin-whitened", "mnist-nin-mean", "mnist-nin-unit"
@@ -66,8 +66,9 @@ def test_classes_that_a_network_never_answers_stand_beside_its_error(tmp_path: P
     folder = plant(root, PARAMS.run("tune", COLLAPSED), 0, 50.0)
     label = np.arange(10_000, dtype=np.uint8) % 2
     np.savez_compressed(folder / "predictions.npz", predicted=0 * label, label=label)
-    assert lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, ERROR] == (
-        "50.00 (49.02 to 50.98), 1 class never answered"
+    assert tuple(lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, [ERROR, LOST]]) == (
+        "50.00 (49.02 to 50.98)",
+        "1 of 10",
     )
 
 

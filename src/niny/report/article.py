@@ -318,7 +318,10 @@ def tried_table(study: Study, scale: str) -> Table:
         "would learn later. A run whose outputs all die begins again, three times at most."
         f"{silenced(study, scale, runs)}"
     )
-    shown = table(study, "Tried on held-out images", frame, "trials", note=note)
+    tried = frame["Tried"] + "\n" + frame["Experiment"]
+    shown = table(
+        study, "Tried on held-out images", frame.assign(Tried=tried).drop(columns="Experiment"), "trials", note=note
+    )
     made = f"{plural(len(runs), 'run')} in `results/{scale}/runs`, by `{command}`, commit {distinct(commits(runs))}"
     return replace(shown, origin=made if len(runs) else f"no runs yet: `{command}`")
 

@@ -16,9 +16,9 @@ from niny.paper import OPEN_CHOICES, OpenChoice
 from niny.report.study import Study
 from niny.report.words import between, distinct, plural
 
-ERROR, DIED = "Error on held-out images, %", "Attempts that died"
+ERROR, LOST, DIED = "Error on held-out images, %", "Classes never answered", "Attempts that died"
 LEARNS = 10.0  # points of error in training below chance: before that, silence is but small logits
-COLUMNS = ("Left open", "Experiment", "Tried", "Taken", ERROR, DIED, "Epochs")
+COLUMNS = ("Left open", "Experiment", "Tried", "Taken", ERROR, LOST, DIED, "Epochs")
 
 
 def trial_scale(params: Params) -> str | None:
@@ -87,7 +87,9 @@ def woke(study: Study, scale: str, run: Mapping[Any, Any]) -> bool | None:
 
 def _row(study: Study, choice: OpenChoice, name: str, runs: pd.DataFrame) -> dict[str, str]:
     taken = ("yes" if len(runs) else "yes, untried") if name == choice.trials[0] else "no"
-    cells = choice.item, name, study.params.experiments[name].title, taken, _errors(runs), _died(runs)
+    experiment = study.params.experiments[name]
+    classes = study.params.datasets[experiment.dataset].classes
+    cells = choice.item, name, experiment.title, taken, _errors(runs), _lost(runs, classes), _died(runs)
     return dict(zip(COLUMNS, (*cells, distinct(runs["epochs"])), strict=True))
 
 
@@ -99,8 +101,12 @@ def _errors(runs: pd.DataFrame) -> str:
 def _error(run: Mapping[Any, Any]) -> str:
     if run["state"] != "finished":
         return ended(run) if run["state"] == "collapsed" else str(run["state"])
-    sampling = between(sampling_error(run["test_error"], run["test_images"]))
-    return f"{run['test_error']:.2f} ({sampling}){lost(run)}"
+    return f"{run['test_error']:.2f} ({between(sampling_error(run['test_error'], run['test_images']))})"
+
+
+def _lost(runs: pd.DataFrame, classes: int) -> str:
+    """A line for each run, of a network at chance too: it answers some classes, whatever it is asked."""
+    return "\n".join(f"{n} of {classes}" for n in runs["lost_classes"]) or "not run"
 
 
 def _died(runs: pd.DataFrame) -> str:
