@@ -70,7 +70,7 @@ def test_a_reader_runs_it_top_to_bottom_and_saves_it(lab: Lab, clone: Path, name
 
 
 def test_what_readers_ran_and_saved_makes_nothing_stale(lab: Lab, clone: Path) -> None:
-    """A score that came out otherwise in its last digit is drawn again; nothing is prepared or trained again."""
+    """What their runs wrote otherwise than before is made again; nothing is prepared or trained again."""
     said = call(clone, "dvc", "repro", *STUDY)
     assert "Stage 'sources' didn't change" in said, said
     assert not {"sources", "data", "train"} & set(re.findall(r"Running stage '(\w+)", said)), said
