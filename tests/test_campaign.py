@@ -5,17 +5,22 @@ import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_training import EXACT, silent
 
+from niny.benchmark import remaining
+from niny.benchmark.estimate import run_flops
+from niny.benchmark.remaining import describe_left
 from niny.cli import main
-from niny.config import Params, load_params
+from niny.config import Params, Run, load_params
 from niny.errors import NinyError
 from niny.evaluation.claims import load_claims
 from niny.paper import OPEN_CHOICES, reported
+from niny.training import campaign as campaigns
 from niny.training import runs
-from niny.training.campaign import campaign, describe_left, parse_duration, tasks_of
+from niny.training.campaign import campaign, parse_duration, tasks_of
 
 ROOT = Path(__file__).parents[1]
 FAST = ["cifar10-nin-nodropout", "cifar10-cnn-fc"]
@@ -60,9 +65,60 @@ def test_a_budget_stops_between_epochs_and_the_next_campaign_ends_alike(
 def test_what_is_left_is_told_with_its_time(params: Params, project: Path) -> None:
     tasks = tasks_of(params, "smoke", FAST, 2)
     left = campaign(tasks[:1], project, EXACT, say=silent) + tasks[1:]
-    text = describe_left(tasks, left, project)
-    assert "1 of 4 runs are recorded; 3 are left" in text
-    assert text.endswith("these never yet: cifar10-cnn-fc")
+    assert describe_left(tasks, [], project, EXACT) == "4 of 4 runs are recorded"
+    assert describe_left(tasks, tasks, project, EXACT).endswith("4 are left, of which none was timed on such a machine")
+    text = describe_left(tasks, left, project, EXACT)
+    assert re.fullmatch(
+        r"1 of 4 runs are recorded; 3 are left, about \d\d:\d\d:\d\d by what was measured; "
+        "of cifar10-cnn-fc by operations",
+        text,
+    )
+
+
+def test_time_left_is_by_operations_where_nothing_was_timed_and_counts_checkpoints(
+    params: Params, project: Path
+) -> None:
+    known, new = (params.run("smoke", name) for name in FAST)
+    tasks = tasks_of(params, "smoke", FAST, 1)
+    whole = remaining.expected_seconds(tasks[1], {FAST[0]: 100.0}, tasks)
+    assert whole == pytest.approx(100 * run_flops(new) / run_flops(known))
+    assert remaining.share_left(tasks[1], project) == 1
+    kept = runs.checkpoints(project, new, 0) / "digest" / "attempt-0"
+    kept.mkdir(parents=True)
+    (kept / f"epoch-{new.recipe.epochs // 2:04}.ckpt").touch()
+    assert remaining.share_left(tasks[1], project) == 1 - new.recipe.epochs // 2 / new.recipe.epochs
+
+
+def test_a_run_that_fails_costs_the_others_nothing(
+    params: Params, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(run: Run, *about: Any) -> None:
+        if run.experiment.name == FAST[0]:
+            raise RuntimeError("no kernel\nfor this")
+        runs.train_seed(run, *about)
+
+    monkeypatch.setattr(campaigns, "train_seed", train)
+    assert main(["campaign", "--scale", "smoke", "--only", *FAST, "--seeds", "1", "--precision", "float32"]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith("1 of 2 runs are recorded; 1 are left")
+    reason = f"1 of the runs failed: smoke {FAST[0]} seed 0, RuntimeError: no kernel"
+    assert said.err.endswith(f"niny: {reason}\n")
+    assert (project / params.run("smoke", FAST[1]).folder / "seed-0" / "metrics.json").is_file()
+
+
+def test_a_budget_that_ends_within_a_compiler_is_spent_and_nothing_has_failed(
+    params: Params, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compile_long(*_: Any) -> None:
+        try:
+            time.sleep(60)
+        except Exception as error:
+            raise RuntimeError("the compiler failed") from error
+
+    monkeypatch.setattr(campaigns, "train_seed", compile_long)
+    tasks, said = tasks_of(params, "smoke", FAST, 1), list[str]()
+    assert campaign(tasks, project, EXACT, budget=2.0, say=said.append) == tasks
+    assert said == ["the budget is spent: the same command goes on from here"]
 
 
 def test_an_experiment_without_data_is_left_out_and_the_others_run(params: Params, project: Path) -> None:
@@ -77,7 +133,7 @@ def test_an_experiment_without_data_is_left_out_and_the_others_run(params: Param
 def test_a_campaign_that_lacks_images_does_not_end_well(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["campaign", "--scale", "tune", "--only", "mnist-nin-mean255"]) == 1
     said = capsys.readouterr()
-    assert "0 of 3 runs are recorded; 3 are left, and these never yet: mnist-nin-mean255" in said.out
+    assert "0 of 3 runs are recorded; 3 are left, of which none was timed on such a machine" in said.out
     assert said.err.endswith("niny: left out for want of images: mnist; niny data fetch mnist brings them\n")
 
 

@@ -17,7 +17,7 @@ from niny.maps.boxes import SHARED, balanced, best_overlaps, box_scores, max_box
 from niny.maps.records import nulls_of
 from niny.models import initialise, nin_cifar
 from niny.training import Compute, snapshots
-from niny.training.snapshots import lacks_photographs, scores_on_photographs
+from niny.training.snapshots import lacks_for_scores, scores_on_photographs
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BOXES = torch.tensor([[8, 16, 31, 47], [32, 0, 63, 31], [0, 0, 63, 63], [16, 16, 47, 39]] * 3)
@@ -169,9 +169,9 @@ def test_a_seed_whose_weights_are_not_kept_is_scored_on_the_boxes_as_the_kept_on
     net, compute = nin_cifar(width=0.05), Compute(torch.device("cpu"), torch.float32)
     initialise(net, "he", 0.0, 0)
     assert scores_on_photographs(net, run, tmp_path, compute) == {}
-    assert "first: niny data fetch tiny-imagenet-val" in str(lacks_photographs(run, tmp_path))
+    assert "niny data fetch tiny-imagenet-val" in lacks_for_scores(run, tmp_path)[0]
     (tmp_path / "data/tiny-imagenet-val").mkdir(parents=True)
-    assert lacks_photographs(run, tmp_path) is None
+    assert lacks_for_scores(run, tmp_path) == []
     for name, found in {"load": None, "fitted": fitted, "load_tiny_imagenet_val": validation()}.items():
         monkeypatch.setattr(snapshots, name, lambda *_, found=found: found)
     count = run.scale.grids

@@ -337,8 +337,9 @@ def train_imagenet(options: argparse.Namespace) -> None:
 
 def run_campaign(options: argparse.Namespace) -> None:
     start = time.monotonic()  # loading torch is part of the budget
+    from niny.benchmark.remaining import describe_left
     from niny.training import choose_compute
-    from niny.training.campaign import campaign, check_data, describe_left, parse_duration, tasks_of
+    from niny.training.campaign import campaign, check_data, parse_duration, tasks_of
     from niny.training.workers import check_jobs
 
     check_cluster_options(options)
@@ -348,15 +349,17 @@ def run_campaign(options: argparse.Namespace) -> None:
     if not options.ray:
         check_jobs(options.jobs, compute)
     missing = [task for task in tasks if not task.finished(root)]
-    if options.ray and missing:
-        campaign_on_cluster(options, tasks, until)
-    elif min(options.jobs, len(missing)) > 1:
-        share_campaign(options, min(options.jobs, len(missing)), compute, until)
-    else:
-        quiet = (lambda _: None) if options.worker else None  # of what the other workers are at
-        campaign(tasks, root, compute, until - time.monotonic(), say_busy=quiet)
-    left = [task for task in tasks if not task.finished(root)]
-    print(describe_left(tasks, left, root))
+    try:
+        if options.ray and missing:
+            campaign_on_cluster(options, tasks, until)
+        elif min(options.jobs, len(missing)) > 1:
+            share_campaign(options, min(options.jobs, len(missing)), compute, until)
+        else:
+            quiet = (lambda _: None) if options.worker else None  # of what the other workers are at
+            campaign(tasks, root, compute, until - time.monotonic(), say_busy=quiet)
+    finally:  # what is left is told of a campaign that failed or was stopped, too
+        left = [task for task in tasks if not task.finished(root)]
+        print(describe_left(tasks, left, root, compute, options.jobs))
     if options.worker is None:
         check_data(left, root)
 

@@ -24,6 +24,7 @@ from ray.util.queue import Queue
 from niny.errors import NinyError
 from niny.files import replacing
 from niny.training.campaign import Task
+from niny.training.checkpoint import epoch_of, latest_below
 from niny.training.device import choose_compute
 from niny.training.energy import SHARED
 from niny.training.runs import checkpoints, forget_checkpoints, prepare_data, train_seed
@@ -127,7 +128,7 @@ class Reporter:
         self.sent = latest
 
     def latest(self) -> Path | None:
-        return latest_checkpoint(checkpoints(self.root, self.order.task.run, self.order.task.seed))
+        return latest_below(checkpoints(self.root, self.order.task.run, self.order.task.seed))
 
     def expected(self, epoch: int) -> float | None:
         """When the run will end, by the pace since it began here; None before an epoch has told the pace."""
@@ -139,16 +140,6 @@ class Reporter:
         if epoch <= first:
             return None
         return now + (now - then) / (epoch - first) * (self.order.task.run.recipe.epochs - epoch)
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The last written of a run's checkpoints, whatever its attempt."""
-    paths = folder.glob("*/attempt-*/epoch-*.ckpt")
-    return max(paths, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
-
-
-def epoch_of(checkpoint: Path | None) -> int:
-    return int(checkpoint.stem.removeprefix("epoch-")) if checkpoint else 0
 
 
 def unpack(order: Order) -> Path:

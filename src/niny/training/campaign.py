@@ -2,7 +2,8 @@
 
 First seeds come before second ones, experiments in the order of params.yaml. A run that does not fit into the budget
 stops after an epoch and goes on next time. An experiment whose data cannot be had is left out, with its reason. A run
-that another process is training is passed over, and taken up at the end if it is free and still missing by then.
+that another process is training is passed over, and taken up at the end if it is free and still missing by then. A run
+that fails costs the others nothing: they go on, and the campaign fails at its end.
 """
 
 import math
@@ -10,6 +11,7 @@ import re
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +23,15 @@ from niny.errors import BusyError, NinyError
 from niny.training import record
 from niny.training.device import Compute
 from niny.training.loop import TrainingData
-from niny.training.runs import OutOfTimeError, Say, claim_seed, prepare_data, say_progress, train_seed
+from niny.training.runs import (
+    OutOfTimeError,
+    Say,
+    claim_seed,
+    label,
+    prepare_data,
+    say_progress,
+    train_seed,
+)
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -68,7 +78,8 @@ def campaign(
 ) -> list[Task]:
     """Run what is missing of `tasks` within `budget` seconds; the tasks that are still missing.
 
-    `say_busy` is told, in place of `say`, which runs another process is training.
+    `say_busy` is told, in place of `say`, which runs another process is training. Raises NinyError, when all others
+    have had their turn, naming the runs that failed.
     """
     worker = Worker(root, compute, say, say_busy or say, time.monotonic() + budget)
     passed = list(tasks)
@@ -78,6 +89,8 @@ def campaign(
                 passed = [task for task in passed if not worker.take(task)]
     except OutOfTimeError:
         say("the budget is spent: the same command goes on from here")
+    if worker.failed:
+        raise NinyError(f"{len(worker.failed)} of the runs failed: {'; '.join(worker.failed)}")
     return [task for task in tasks if not task.finished(root)]
 
 
@@ -111,9 +124,13 @@ class Worker:
     until: float  # time.monotonic()
     prepared: dict[tuple[DataSpec, int], TrainingData] = field(default_factory=dict)
     unavailable: set[str] = field(default_factory=set)  # data sets
+    failed: list[str] = field(default_factory=list)  # runs, each with its reason
 
     def take(self, task: Task) -> bool:
-        """Train what is missing of a task and can be had; False where another process is at it."""
+        """Train what is missing of a task and can be had; False where another process is at it.
+
+        Raises OutOfTimeError, and what concerns every run: NinyError, OSError.
+        """
         if task.finished(self.root) or task.run.data.name in self.unavailable:
             return True
         try:
@@ -123,6 +140,14 @@ class Worker:
         except BusyError as error:
             self.say_busy(str(error))
             return False
+        except (OutOfTimeError, NinyError, OSError):
+            raise
+        except Exception as error:
+            if time.monotonic() >= self.until:  # the alarm, which torch's compiler passes on as a failure of its own
+                raise OutOfTimeError from error
+            self.say(traceback.format_exc())
+            reason = traceback.format_exception_only(error)[-1].splitlines()[0]
+            self.failed.append(f"{label(task.run, task.seed)}, {reason}")
         return True
 
     def train(self, task: Task) -> None:
@@ -153,19 +178,3 @@ def check_data(left: Sequence[Task], root: Path) -> None:
             missing.append(name)
     if missing:
         raise NinyError(f"left out for want of images: {', '.join(missing)}; niny data fetch {missing[0]} brings them")
-
-
-def describe_left(tasks: Sequence[Task], left: Sequence[Task], root: Path) -> str:
-    """What is missing and how long it will take, judged by the runs of the same experiment that are there."""
-    done = {}
-    for task in tasks:
-        if task.finished(root):
-            metrics = record.read_metrics(task.folder(root))
-            done[task.run.experiment.name] = metrics["training_seconds"]
-    known = sum(done.get(task.run.experiment.name, 0.0) for task in left)
-    unknown = sorted({task.run.experiment.name for task in left} - set(done))
-    text = f"{len(tasks) - len(left)} of {len(tasks)} runs are recorded"
-    if left:
-        text += f"; {len(left)} are left"
-        text += f", about {known / 60:.0f} minutes by what was measured" if known else ""
-    return text + (f", and these never yet: {', '.join(unknown)}" if unknown else "")

@@ -49,5 +49,15 @@ def latest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("epoch-*.ckpt"), reverse=True)
 
 
+def latest_below(folder: Path) -> Path | None:
+    """The last written checkpoint of a run, whatever its attempt and the code that made it."""
+    paths = folder.glob("*/attempt-*/epoch-*.ckpt")
+    return max(paths, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+
+
+def epoch_of(checkpoint: Path | None) -> int:
+    return int(checkpoint.stem.removeprefix("epoch-")) if checkpoint else 0
+
+
 def _digest(identity: str, body: bytes) -> bytes:
     return hashlib.sha256(identity.encode() + b"\0" + body).digest()

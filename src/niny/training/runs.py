@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -39,11 +40,12 @@ from niny.training.optimiser import make_optimiser
 from niny.training.permuted import as_asked
 from niny.training.processes import agreed, leads
 from niny.training.seeds import Seeds
-from niny.training.snapshots import FOLLOWED, followed_maps, keep_followed, keep_scores, lacks_photographs, look_at_maps
+from niny.training.snapshots import FOLLOWED, followed_maps, keep_followed, keep_scores, lacks_for_scores, look_at_maps
 from niny.training.update import Update, make_update
 
 ATTEMPTS = 3
 KEEP_EVERY = {"cpu": 0.0, "cuda": 5.0}  # seconds: after each epoch, but a GPU's take half a second
+LATEST = 8  # epochs that tell how long the next one may take: not the first, in which a GPU's kernels are compiled
 LIVE_PROBE = 500  # training images that tell whether the outputs are alive
 
 Say = Callable[[str], None]
@@ -148,8 +150,9 @@ def train_seed(
     record.describe_commit()  # from now on it is settled, whatever is edited and committed while this trains
     collapsed: list[dict[str, Any]] = []
     data = as_asked(run, data)
-    if seed and leads() and (lacking := lacks_photographs(run, root)):
-        say(f"{label(run, seed)}  {lacking}")
+    if seed and leads():
+        for lacking in lacks_for_scores(run, root):
+            say(f"{label(run, seed)}  {lacking}")
     for attempt in range(ATTEMPTS):
         seeds = Seeds(run.root_seed, seed, attempt, run.experiment.varies)
         trained = train_attempt(run, seeds, data, root, compute, say, until)
@@ -206,19 +209,19 @@ def train_attempt(
     update = make_update(net, optimiser, run.recipe, compute)
     dead = bool(history) and is_dead(run, history[-1])
     keeper = Keeper(folder, identity, KEEP_EVERY[compute.device.type], len(history))
-    meter, longest = open_meter(compute), max((row["seconds"] for row in history), default=0.0)
+    meter, took = open_meter(compute), deque((row["seconds"] for row in history), LATEST)
     for epoch in range(len(history), run.recipe.epochs):
         if dead:
             break
         start = time.monotonic()
-        if start + longest > until:
+        if start + max(took, default=0.0) > until:
             keeper.keep(net, optimiser, history)
             raise OutOfTimeError
         history.append(agreed(one_epoch(run, update, data, epoch, seeds, compute, meter)))
         dead = is_dead(run, history[-1])
         if dead or epoch + 1 == run.recipe.epochs or keeper.is_due():
             keeper.keep(net, optimiser, history)
-        longest = max(longest, time.monotonic() - start)
+        took.append(time.monotonic() - start)
         say(progress_line(run, seeds.number, history, len(data.train_labels)))
     return Trained(net, history, dead, update.form)
 

@@ -8,6 +8,8 @@ Neither is ever used to choose anything.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -125,19 +127,23 @@ def keep_scores(path: Path, net: Network, data: TrainingData, run: Run, root: Pa
     if why_no_maps(net) is None:
         scores |= scores_on_photographs(net, run, root, compute)
     if run.scale.evidence and why_no_maps(net) is None:
-        scores |= compare_network(*about, names=names, seed=seed, count=few_of(run.scale.grids))
+        with suppress(ImportError):  # a bare machine has no captum, and a trained network is not lost for that
+            scores |= compare_network(*about, names=names, seed=seed, count=few_of(run.scale.grids))
     if run.experiment.varies != SOURCES:  # compared by values alone: no interval over runs is made of these
         scores = {name: {key: of[key] for key in of if key != "resamples"} for name, of in scores.items()}
     save_seed(path, run.experiment.name, run.scale.name, scores)
 
 
-def lacks_photographs(run: Run, root: Path) -> str | None:
-    """What to say before a network is trained whose weights, and so its answers to photographs, will not be kept."""
+def lacks_for_scores(run: Run, root: Path) -> list[str]:
+    """What to say before a network is trained whose weights, and so what else it could be asked, will not be kept."""
     from niny.maps.boxes import SHARED
 
-    if not set(SHARED) <= set(LABELS[run.data.name]) or (root / "data" / PHOTOGRAPHS).is_dir():
-        return None
-    return f"no photographs with boxes here: it will lack their scores; first: niny data fetch {PHOTOGRAPHS}"
+    lacking = []
+    if set(SHARED) <= set(LABELS[run.data.name]) and not (root / "data" / PHOTOGRAPHS).is_dir():
+        lacking.append(f"no photographs with boxes here, and so no scores on them: niny data fetch {PHOTOGRAPHS}")
+    if run.scale.evidence and find_spec("captum") is None:
+        lacking.append("no captum here, and so no scores of other attributions: pip install captum")
+    return lacking
 
 
 def scores_on_photographs(net: Network, run: Run, root: Path, compute: Compute) -> Scores:

@@ -1,0 +1,54 @@
+"""What a campaign has left, and how long that will take by the runs that were finished on hardware of this kind."""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from niny.benchmark.estimate import run_flops
+from niny.training.campaign import Task
+from niny.training.checkpoint import epoch_of, latest_below
+from niny.training.device import Compute
+from niny.training.record import read_metrics
+from niny.training.runs import checkpoints, clock
+
+
+def describe_left(tasks: Sequence[Task], left: Sequence[Task], root: Path, compute: Compute, jobs: int = 1) -> str:
+    """One line: how many of `tasks` are recorded, and the time that those in `left` still need, `jobs` at a time."""
+    text = f"{len(tasks) - len(left)} of {len(tasks)} runs are recorded"
+    if not left:
+        return text
+    measured = measured_seconds([task for task in tasks if task not in left], root, compute)
+    if not measured:
+        return f"{text}; {len(left)} are left, of which none was timed on such a machine"
+    took = {name: statistics.mean(seconds) for name, seconds in measured.items()}
+    seconds = sum(share_left(task, root) * expected_seconds(task, took, tasks) for task in left)
+    never = sorted({task.run.experiment.name for task in left} - set(took))
+    told = f"; of {', '.join(never)} by operations" if never else ""
+    return f"{text}; {len(left)} are left, about {clock(seconds / jobs)} by what was measured{told}"
+
+
+def measured_seconds(finished: Sequence[Task], root: Path, compute: Compute) -> dict[str, list[float]]:
+    """{experiment: seconds of training of its finished runs}, of those on a GPU or on a CPU as `compute` is."""
+    found = defaultdict(list)
+    for task in finished:
+        machine = json.loads((task.folder(root) / "environment.json").read_text())
+        if (machine["gpu"] is not None) == (compute.device.type == "cuda"):
+            found[task.run.experiment.name].append(read_metrics(task.folder(root))["training_seconds"])
+    return found
+
+
+def expected_seconds(task: Task, took: Mapping[str, float], tasks: Sequence[Task]) -> float:
+    """Of a whole run: what its experiment's runs took, or by its operations at the rate of all that were timed."""
+    if (name := task.run.experiment.name) in took:
+        return took[name]
+    timed = {other.run.experiment.name: other.run for other in tasks if other.run.experiment.name in took}
+    rate = sum(run_flops(run) for run in timed.values()) / sum(took.values())
+    return run_flops(task.run) / rate
+
+
+def share_left(task: Task, root: Path) -> float:
+    """Of its epochs, less those that the latest checkpoint has behind it."""
+    done = epoch_of(latest_below(checkpoints(root, task.run, task.seed)))
+    return max(0.0, 1 - done / task.run.recipe.epochs)
