@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,11 @@ from niny.cli import main
 from niny.config import Params, Run, load_params
 from niny.errors import NinyError
 from niny.evaluation.claims import load_claims
+from niny.maps.records import load_scores
+from niny.models import build, initialise
 from niny.paper import OPEN_CHOICES, reported
 from niny.training import campaign as campaigns
-from niny.training import runs
+from niny.training import runs, snapshots
 from niny.training.campaign import campaign, parse_duration, tasks_of
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +107,25 @@ def test_a_run_that_fails_costs_the_others_nothing(
     reason = f"1 of the runs failed: smoke {FAST[0]} seed 0, RuntimeError: no kernel"
     assert said.err.endswith(f"niny: {reason}\n")
     assert (project / params.run("smoke", FAST[1]).folder / "seed-0" / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize("captum", [True, False])
+def test_a_machine_without_captum_records_all_other_scores_of_a_seed_without_weights(
+    params: Params, project: Path, monkeypatch: pytest.MonkeyPatch, captum: bool
+) -> None:
+    smoke = params.run("smoke", "cifar10-nin")
+    run = replace(smoke, scale=replace(smoke.scale, evidence=True))
+    if not captum:
+        for name in ("captum", "captum.attr", "captum.metrics"):
+            monkeypatch.setitem(sys.modules, name, None)
+    lacking = snapshots.lacks_for_scores(run, project)
+    assert any("captum" in line for line in lacking) is not captum
+    net, data = build(run), runs.prepare_data(run, project, EXACT)
+    initialise(net, "he", 0.0, 0)
+    snapshots.keep_scores(project / "maps.json", net, data, run, project, EXACT)
+    metrics = {name.partition(".")[0] for name in load_scores(project / "maps.json")}
+    assert "claim1_rate" in metrics
+    assert ("agreement_rank" in metrics) is captum
 
 
 def test_a_budget_that_ends_within_a_compiler_is_spent_and_nothing_has_failed(
