@@ -18,7 +18,7 @@ from niny.report.article import headlines
 from niny.report.class_maps import map_image, one_network
 from niny.report.elsewhere import elsewhere, elsewhere_table
 from niny.report.heads import APART, head_nulls_table, heads_table, whole_label
-from niny.report.questions import QUESTIONS, finding, in_short, nulls_at, questions_table, relation
+from niny.report.questions import QUESTIONS, finding, in_short, nulls_at, nulls_told, questions_table, relation
 from niny.report.scores import scores_picture
 from niny.report.study import load_study
 from niny.report.words import NONE, number, through
@@ -87,9 +87,17 @@ def test_in_short_a_finding_names_only_the_nulls_that_it_does_not_pass(root: Pat
         "On 60.0 % of test images the largest activation lies in the true class's map: "
         "below the bound of 90.0 % in `figure4-true-class`; above its nulls. "
         "Of misclassified images this holds for 20.0 %: above its nulls.",
-        "On Tiny-ImageNet photographs the peak lies in the object's box 78.0 % of the time: not above a blob at the "
-        "centre.",
+        "On Tiny-ImageNet photographs the peak lies in the object's box 78.0 % of the time: below a blob at the "
+        "centre; above the other nulls.",
     ]
+
+
+def test_a_null_with_fewer_images_says_of_how_many(root: Path) -> None:
+    plant_network(root, {"claim1_rate.raw": around(0.6), "claim1_rate.raw.untrained": (0.2, 0.1, 0.3)})
+    path = root / "results" / "full" / "maps" / "cifar10-nin.json"
+    path.write_text(path.read_text().replace('"n": 500', '"n": 46').replace('"n": 46', '"n": 500', 1))
+    told = nulls_told(load_study(PARAMS, "full", root), "cifar10-nin", "claim1_rate.raw")
+    assert told == "untrained 0.200 (0.100 to 0.300; n = 46)"
 
 
 def test_the_bound_is_that_of_claims_yaml(root: Path) -> None:
@@ -279,8 +287,8 @@ def test_a_difference_says_where_the_other_network_learns_at_another_rate(root: 
     for name, error in (("cifar10-nin", 10.0), ("cifar10-nin-nodropout", 16.0), ("cifar10-nin-fc", 11.0)):
         plant(root, PARAMS.run("full", name), 0, error)
     told = headlines(load_study(PARAMS, "full", root))[0]
-    assert "Without dropout at 0.25 of the learning rate it is +6.00 points, one run each; in the paper +4.10." in told
-    assert "With a fully connected layer in place of the means of maps it is +1.00 points" in told
+    assert "at 0.25 of the learning rate, the error is 6.00 points higher (one run each; in the paper +4.10)." in told
+    assert "With a fully connected layer in place of the means of maps the error is 1.00 points higher" in told
 
 
 def test_a_network_of_other_data_answers_the_same_questions_and_is_held_against_its_own_scores_alone(

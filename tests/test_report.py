@@ -122,7 +122,7 @@ def test_epochs_of_attempts_that_collapsed_cost_time_too(root: Path) -> None:
     folder = plant(root, run, 0, 10.4, collapsed_attempts=died)
     told = total_cost(load_study(PARAMS, "full", root))
     assert "1 run took 26.03 PFLOP: 10 h 50 min on Known CPU, 2 threads." in told
-    assert "130 epochs of attempts that collapsed are in it" in told
+    assert "This includes 130 epochs of attempts that collapsed" in told
     change(folder / "environment.json", seeds={"attempt": 0})  # it died for good: the record is of that attempt
     assert total_cost(load_study(PARAMS, "full", root)) == plain
 
@@ -504,9 +504,9 @@ def test_the_report_says_whether_the_engine_s_tricks_change_errors(root: Path) -
     path.parent.mkdir(parents=True)
     write_json(path, told)
     [sentence] = agreements(root)
-    assert "is not seen in the errors: 3 seeds of `cifar10-nin`" in sentence
+    assert "were not told apart on a CPU: 3 seeds of `cifar10-nin`" in sentence
     assert "34.00 ± 1.00 % and 34.00 ± 2.00 %" in sentence
     assert "+0.00 points (95 %: -2.48 to +2.48, p = 1.00; Known CPU, 1 thread)" in sentence
     write_json(path, told | {"test_errors": errors | {"plain": {"0": 22.9, "1": 24.0, "2": 25.1}}})
-    assert "is seen in the errors" in agreements(root)[0]
-    assert "is seen in the errors" in write_all(root, "trial")["report.html"].decode()
+    assert "were told apart" in agreements(root)[0]
+    assert "were told apart" in write_all(root, "trial")["report.html"].decode()

@@ -70,9 +70,9 @@ def test_nothing_is_found_without_runs(root: Path) -> None:
 def test_a_sentence_says_less_or_more_only_where_the_test_does(root: Path) -> None:
     less = planted(root, {WHOLE: WIDE, f"{WHOLE}-only-init": NARROW, f"{WHOLE}-only-order": WIDE})
     assert spread_findings(less) == [
-        f"`{WHOLE}`, 5 runs: its test errors spread by initial weights less than all sources together; order of images "
-        "alone cannot be told apart from all sources together: with so few runs a variance must be at least 14 times "
-        "as large or 14 times as small to be told from theirs."
+        f"`{WHOLE}`, 5 runs: its test errors spread by initial weights less than all sources together; the spread by "
+        "order of images alone cannot be told apart from that by all sources together: with so few runs only a "
+        "variance 14 times as large, or 14 times as small, would show."
     ]
 
 

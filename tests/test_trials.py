@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from planted import ROOT, plant, project
+from planted import ROOT, change, plant, project
 
 from niny.config import load_params
 from niny.paper import OPEN_CHOICES
@@ -73,19 +73,23 @@ def test_classes_that_a_network_never_answers_stand_beside_its_error(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("errors", "silent", "passed"),
+    ("errors", "silent", "lost", "passed"),
     [
-        ((50, 30, 20), (2, 1, 0), True),
-        ((50, 30, 20), (0, 2, 2), False),  # silent at the end: nobody saw it pass
-        ((50, 30, 20), (0, 0, 1), None),
-        ((89, 30, 20), (9, 0, 0), None),  # not learning yet
+        ((50, 30, 20), (2, 1, 0), 0, True),
+        ((50, 30, 20), (2, 1, 0), 2, False),  # a logit above zero somewhere is no answer
+        ((50, 30, 20), (0, 2, 2), 2, False),
+        ((50, 30, 20), (0, 0, 0), 1, None),
+        ((89, 30, 20), (9, 0, 0), 0, None),  # not learning yet
     ],
 )
-def test_silence_passes_where_fewer_classes_are_silent_later(
-    tmp_path: Path, errors: tuple[int, ...], silent: tuple[int, ...], passed: bool | None
+def test_silence_passes_where_fewer_classes_are_lost_at_the_end(
+    tmp_path: Path, errors: tuple[int, ...], silent: tuple[int, ...], lost: int, passed: bool | None
 ) -> None:
     root = project(tmp_path / "project")
     folder = plant(root, PARAMS.run("tune", TAKEN), 0, 20.0)
+    label = (np.arange(10_000) % 10).astype(np.uint8)
+    np.savez_compressed(folder / "predictions.npz", predicted=np.maximum(label, lost), label=label)
+    change(folder / "metrics.json", test_error=10.0 * lost)
     lines = [f"{k},{e},{n}" for k, (e, n) in enumerate(zip(errors, silent, strict=True), 1)]
     (folder / "history.csv").write_text("\n".join(["epoch,train_error_masked,silent_classes", *lines, ""]))
     study = load_study(PARAMS, "short", root)
@@ -93,6 +97,16 @@ def test_silence_passes_where_fewer_classes_are_silent_later(
     assert woke(study, "tune", run) is passed
     told = left_open(study).items[-1].note
     assert ("Silence can pass: in 1 of 1 run " in told) == bool(passed)
+
+
+def test_what_dies_in_longer_runs_is_told_beside_the_trials(tmp_path: Path) -> None:
+    root, literal = project(tmp_path / "project"), "cifar10-nin-nodropout-literal"
+    died = [{"attempt": k, "epochs": 1} for k in range(3)]
+    plant(root, PARAMS.run("tune", literal), 0, 60.0)
+    assert "What longer runs add" not in left_open(load_study(PARAMS, "paper", root)).items[-1].note
+    plant(root, PARAMS.run("short", literal), 0, 90.0, collapsed=True, collapsed_attempts=died)
+    note = left_open(load_study(PARAMS, "paper", root)).items[-1].note
+    assert f"What longer runs add: `{literal}` at scale `short` died in 3 attempts." in note
 
 
 def test_alternatives_are_of_one_data_set_and_not_the_same() -> None:

@@ -169,7 +169,7 @@ class Ordering:
             return Verdict("undecided", None, None, 0, None, "no seed in common")
         closest = max(range(len(pairs)), key=lambda i: pairs[i].difference.mean or 0.0)
         margin, n = pairs[closest].difference, min(pair.difference.n for pair in pairs)
-        status, because = too_few(n, self.runs) or self._at_floor(results) or self._test(pairs)
+        status, because = self._at_floor(results) or too_few(n, self.runs) or self._test(pairs)
         ours = -(margin.mean or 0.0)
         interval = None if margin.interval is None else (-margin.interval[1], -margin.interval[0])
         return Verdict(status, ours, self._paper(closest), n, interval, because + self._images(results, closest))
@@ -177,7 +177,7 @@ class Ordering:
     def _at_floor(self, results: Results) -> tuple[Status, str] | None:
         """Where all know the training images by heart, a gap is a test error, of which other claims speak."""
         left = [error for name in self.experiments for error in results[name].train_errors.values()]
-        if self.quantity != "gap" or any(error > FLOOR for error in left):
+        if self.quantity != "gap" or not left or any(error > FLOOR for error in left):
             return None
         return "undecided", f"no training error above {FLOOR} % is left: the gap is the test error"
 

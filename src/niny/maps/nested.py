@@ -25,8 +25,8 @@ from niny.maps.intervals import RESAMPLES, Scores
 RULE = (
     "Intervals are 95 %: of one run a bootstrap over images or grids (of claim1_rate Wilson's); of several, on each "
     "side the further of a bootstrap over images nested in one over runs, and of the t interval over runs. The "
-    "untrained network is one draw, the same beside every run: its interval is over images alone. n is of one run, the "
-    "most where runs differ."
+    "untrained network is one draw, the same beside every run: its interval is over images alone. n counts "
+    "the images or grids of one run, the most where runs differ."
 )
 
 

@@ -10,10 +10,11 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from niny.benchmark.estimate import image_flops, run_flops
 from niny.benchmark.results import kept, machine_name
 from niny.evaluation.rules import Status
 from niny.evaluation.statistics import paired
-from niny.paper import TABLES, TEXT, Results, reported
+from niny.paper import FIGURE_3, TABLES, TEXT, Results, reported
 from niny.report.class_maps import authors_network, class_maps
 from niny.report.explorer import explorer_command, load_explorer
 from niny.report.figures import CURVES, errors_picture, figure_3_picture, network_picture
@@ -40,7 +41,7 @@ from niny.report.tables import (
     time_by_hardware,
     training_flops,
 )
-from niny.report.trials import silenced, trial_runs, trial_scale, trials_table
+from niny.report.trials import died_elsewhere, silenced, trial_runs, trial_scale, trials_table
 from niny.report.trust import trust
 from niny.report.words import NONE, between, distinct, duration, listed, plural
 
@@ -48,7 +49,7 @@ PAIRS = (
     "The difference is that of the test errors, first less second, in points, with its 95 % interval over n seeds; "
     "wins are the share of seeds in which the first errs less, ties by half. Image by image, in the first seed of "
     "both: how many test images the first alone and the second alone gets right (McNemar's exact test), which tells "
-    "two trained networks apart, not two ways of training. p values are Holm's, each column by itself."
+    "two trained networks apart, not two ways of training. p values are Holm-corrected within each column."
 )
 
 
@@ -146,7 +147,7 @@ def when(study: Study) -> str:
     if late:
         told.append(f", {late} of these after runs at smaller scales")
     if changed:
-        told.append(f"; {changed} were changed after runs, and the table of verdicts has both versions")
+        told.append(f"; {changed} were changed after runs, and those that had judged stay in the table of verdicts")
     return "".join((*told, "."))
 
 
@@ -169,6 +170,7 @@ def headlines(study: Study) -> list[str]:
     return [text for text in (" ".join(filter(None, told)), " ".join(maps)) if text]
 
 
+KNOWN, FORGOTTEN = 0.05, 1.0  # per cent of the training images: below the one all are known, above the other some lost
 AFTER = "rule written after runs at small scales"  # as claims.yaml says it
 NULLS_MEAN = "Scores of class maps stand beside their nulls: what the same score gives for maps that know less."
 COMPARED = {
@@ -186,11 +188,12 @@ def difference(study: Study, other: str, words: str) -> str:
     pair = paired(study.result(other).test_errors, study.result(REFERENCE).test_errors).difference
     if pair.mean is None:
         return ""
-    sure = f", 95 % interval {between(pair.interval, '+.2f')}" if pair.interval else ", one run each"
+    sure = f"95 % interval {between(pair.interval, '+.2f')}" if pair.interval else "one run each"
     paper = f"; in the paper {reported()[other] - reported()[REFERENCE]:+.2f}" if study.scale.evidence else ""
     share = study.run(other).recipe.lr / study.run(REFERENCE).recipe.lr
-    rate = f" at {share:g} of the learning rate" if share != 1 else ""
-    return f"{words}{rate} it is {pair.mean:+.2f} points{sure}{paper}."
+    rate = f", at {share:g} of the learning rate," if share != 1 else ""
+    side = "higher" if pair.mean > 0 else "lower"
+    return f"{words}{rate} the error is {abs(pair.mean):.2f} points {side} ({sure}{paper})."
 
 
 def asked(study: Study) -> Section:
@@ -212,9 +215,11 @@ def asked(study: Study) -> Section:
 
 def verdicts(study: Study) -> Section:
     words = (
-        "A number of the paper is supported when it lies inside the 95 % interval of one more run of ours. Fewer runs "
-        "than a rule asks for leave a claim undecided. Errors are per cent, differences points of it, reductions by "
-        "dropout per cent of the error without it; scores of maps are shares.",
+        "A number of the paper is supported when it lies inside the 95 % interval of one more run of ours (the "
+        "prediction interval) and that is no wider than its rule in `claims.yaml` allows; where it lies outside, it is "
+        "refuted. Fewer runs than a rule asks for leave a claim undecided. Errors are in per cent, differences in "
+        "percentage points, reductions by dropout in per cent of the error without it; scores of maps are shares. Of "
+        "an ordering, the number is the margin of its closest pair.",
     )
     frame, origins = claims_table(study), {claim.id: claim.origin for claim in study.claims}
     ours = frame["Claim"].map(lambda name: origins[name.partition(" ")[0]] == "niny").astype(bool)
@@ -230,7 +235,8 @@ def claim_tables(study: Study, title: str, frame: pd.DataFrame, known: "pd.Serie
         return []
     if not known.any() or known.all():
         return [table(study, title, compact(study, frame), "claims")]
-    rest = f"{title}: {(~known).sum()} of {len(known)} have no number at this scale"
+    now = ~frame["Claim"].str.contains(" (version ", regex=False)
+    rest = f"{title}: {(now & ~known).sum()} of {now.sum()} have no number at this scale"
     shown, hidden = compact(study, frame[known]), compact(study, frame[~known])
     return [table(study, title, shown, "claims"), table(study, rest, hidden, "claims", folded=True)]
 
@@ -267,12 +273,30 @@ def one_paper_table(study: Study, part: Results) -> Table:
 
 def curves(study: Study) -> Section:
     words = (
-        "The paper very likely draws its curves for the phase of constant learning rate only: neither of the errors in "
-        "its text occurs in them.",
+        "The paper very likely draws its curves for the phase of constant learning rate only: they end at "
+        f"{FIGURE_3.test_dropout[-1]:.2f} % with dropout and {FIGURE_3.test_no_dropout[-1]:.2f} % without, not at the "
+        f"{paper_error()} and {reported()[CURVES[0][0]]:.2f} % of its text.",
+        *(told for name, _, label, _ in CURVES for told in by_heart(study, name, label)),
     )
     return Section(
         "curves", "Learning curves", words, (image(study, figure_3_picture(study), [name for name, *_ in CURVES]),)
     )
+
+
+def by_heart(study: Study, experiment: str, label: str) -> list[str]:
+    """Of each run that came to know the training images and lost some again at the first learning rate: when."""
+    first = study.run(experiment).recipe.phases[0][0]
+    told = []
+    for seed, rows in study.result(experiment).history.items():
+        errors = {row["epoch"]: row["train_error_masked"] for row in rows if row["epoch"] <= first}
+        least = min(errors, key=errors.__getitem__, default=0)
+        later = {epoch: error for epoch, error in errors.items() if epoch > least}
+        if later and errors[least] < KNOWN and (most := max(later, key=later.__getitem__)) and later[most] > FORGOTTEN:
+            told.append(
+                f"Ours {label} (seed {seed}) gets every training image right by epoch {least:g}, and "
+                f"{later[most]:.1f} % of them wrong again in epoch {most:g}, at the same learning rate."
+            )
+    return told
 
 
 def explore(study: Study) -> Section:
@@ -285,8 +309,8 @@ def explore(study: Study) -> Section:
     followed = "The first are followed through the epochs of training. " if explorer.epochs else ""
     words = (
         f"The class maps of `{REFERENCE}` on {explorer.images} test images, in every reading, with what each cell sees "
-        f"of the image. {followed}They were drawn by chance, so that every class has recognised and mistaken ones "
-        "where it can; none was chosen by its looks."
+        f"of the image. {followed}They were drawn at random, with recognised and misclassified images of each class "
+        "where there are any; none was chosen by its looks."
     )
     return Section("explorer", "Explorer", (words,), (explorer,))
 
@@ -316,7 +340,7 @@ def tried_table(study: Study, scale: str) -> Table:
         f"Runs on all but the last {held} training images, a line each. The error is that on these, with its sampling "
         "error (95 %): no test image was looked at. A few epochs tell what learns at once and what dies, not what "
         "would learn later. A run whose outputs all die begins again, three times at most."
-        f"{silenced(study, scale, runs)}"
+        f"{silenced(study, scale, runs)}{died_elsewhere(study, scale)}"
     )
     tried = frame["Tried"] + "\n" + frame["Experiment"]
     shown = table(
@@ -332,8 +356,9 @@ def chance(study: Study) -> tuple[Section, ...]:
         return ()
     words = (
         "Runs of one experiment differ by chance alone. Here one source of it at a time varies from run to run, while "
-        "the others stay as one draw had them, that of the first run, which is the same training for all and counts "
-        "for all that were run on one kind of machine. Ratios of variances need not add up to 1, since sources act on "
+        "the others stay as in run 0. Run 0 is thus the same training for every experiment here, and counts for each "
+        "whose other runs were made on the same kind of machine. Ratios of variances need not add up to 1, since "
+        "sources act on "
         "one another. Intervals (chi-square, F) take runs for normally distributed; what is told apart is so by F "
         "tests, with Holm's correction for several sources.",
         *mixtures(study),
@@ -388,7 +413,7 @@ def attempts_lost(runs: pd.DataFrame) -> str:
     lost = int(runs["lost_epochs"].sum())
     if not lost:
         return ""
-    return f" {plural(lost, 'epoch')} of attempts that collapsed are in it, as long as those of the attempt after them."
+    return f" This includes {plural(lost, 'epoch')} of attempts that collapsed, timed by the attempts after them."
 
 
 def measured_at(benchmarks: list[dict[str, Any]]) -> str:
@@ -414,18 +439,22 @@ def not_run(study: Study) -> Section:
 
 
 def takes(study: Study) -> str:
-    """How long the reference's run takes at this scale by the quickest of `niny bench`, where that is hours."""
-    rates = {r["images_per_s"]: r for r in kept(study.root)}
-    runs = study.of(REFERENCE, "finished")
-    if study.scale.width != 1 or not rates or not len(runs):
+    """How long a run of each missing network takes by the quickest of `niny bench`, where some take hours."""
+    quickest = max(kept(study.root), key=lambda result: float(result["images_per_s"]), default=None)
+    missing = [e.name for e in study.experiments if len(study.of(e.name)) < study.scale.seeds]
+    if quickest is None or not missing or study.scale.width != 1:
         return ""
-    seconds = (runs["epochs"] * runs["train_images"]).max() / max(rates)
-    if seconds < 3600:
+    rate = quickest["images_per_s"] * image_flops(study.params.run(study.scale.name, quickest["experiment"]))
+    seconds = {name: run_flops(study.params.run(study.scale.name, name)) / rate for name in missing}
+    if max(seconds.values()) < 3600:
         return ""
-    machine = machine_name(rates[max(rates)]["machine"])
+    groups: dict[str, list[str]] = {}
+    for name in sorted(missing, key=seconds.__getitem__):
+        groups.setdefault(duration(seconds[name]), []).append(f"`{name}`")
+    told = "; ".join(f"{took} {listed(names)}" for took, names in groups.items())
     return (
-        f" A run of `{REFERENCE}` takes about {duration(seconds)} on the quickest machine in `results/benchmarks` "
-        f"({machine}, {max(rates):,.0f} images a second): what is missing waits for a GPU."
+        f" A run takes, by its operations and the rate of the quickest machine in `results/benchmarks` "
+        f"({machine_name(quickest['machine'])}): {told}. What is missing waits for such time, or for a GPU."
     )
 
 

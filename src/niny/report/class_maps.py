@@ -57,8 +57,8 @@ READ = (
     "Of each class's map: as it is (raw), less the mean of all classes' (centred), less the best other class (margin), "
     "as a probability among the classes (softmax; by its log odds where cells are ranked, traced back or held against "
     "the logit). That a map's mean is its logit, marked by a dash in the other readings, is said of the raw map alone. "
-    "Below a value, in small: its 95 % interval. What n counts is images, grids or canvases, below it the runs where "
-    "they are fewer than finished."
+    "Below a value, in small type: its 95 % interval. What n counts is images, grids or canvases, below it the runs "
+    "where they are fewer than finished."
 )
 NULLS_READ = (
     "What the same scores give for maps that know less, in the same reading. That of permuted labels is another "
@@ -216,7 +216,7 @@ def published(study: Study) -> list[Table]:
         "published medians are computed from the result files of Böhle, Fritz and Schiele (2021, CoDA-Nets, network "
         "9L-S-CoDA-SQ): another network, trained with another loss, binary cross-entropy. They stand beside ours, not "
         f"against them. Ours are of images with their class at a probability of {SURE} or more, where n counts the "
-        "grids that hold any, and beside them of all images. Below a median, in small, its 95 % interval."
+        "grids that hold any, and beside them of all images. Below a median, in small type, its 95 % interval."
     )
     if not len(frame):
         return []
@@ -240,7 +240,7 @@ def agreement(study: Study) -> list[Table]:
     for metric, file, of, what in kinds:
         note = (
             f"{what}, for the predicted class. A map in a reading stands beside attributions of the logit in the same "
-            "reading (less the mean of all logits, less the best other, log odds). Below each, in small: its 95 % "
+            "reading (less the mean of all logits, less the best other, log odds). Below each, in small type: its 95 % "
             "interval, and its nulls. Agreement about this image is what goes beyond another image's map and the "
             "centre; how far a network of permuted labels agrees with itself tells of the method, not of what was "
             "learnt. With itself the class map agrees by definition, and its nulls are what matters."
@@ -267,10 +267,10 @@ def randomised(study: Study) -> list[Table]:
         return []
     note = (
         "Spearman's rank correlation, over the cells of an image, of the trained network's map with that of the same "
-        "network whose weights were drawn anew from its last layer down to the one named. The lower the better: then "
-        "maps depend on what was learnt. So does the row of permuted labels, where the network is another one, which "
-        "learnt labels of chance by heart. Below each, in small: its 95 % interval, and its null: another image's map "
-        "under the same weights."
+        "network whose weights were drawn anew from its last layer down to the one named. The nearer to 0 the better: "
+        "then maps depend on what was learnt (correlations of either sign may cancel: see the absolute ones below). So "
+        "does the row of permuted labels, where the network is another one, which learnt labels of chance by heart. "
+        "Below each, in small type: its 95 % interval, and its null: another image's map under the same weights."
     )
     sizes = (
         "A pattern that survives may come back with either sign, and then signed correlations of many images cancel: "
@@ -348,10 +348,10 @@ def heads(study: Study) -> list[Table]:
     if not len(frame):
         return []
     note = (
-        f"Below each score, in small: whether it lies above or below that of `{REFERENCE}`, by the rule above. All are "
-        "of maps less their mean over the classes, because raw maps of two networks may differ in what all their maps "
-        "share. A fully connected head, and a locally connected layer, read what comes before them in tiles of the "
-        "training size where a canvas is larger, each as if it stood alone. With one run (n) on either side two "
+        f"Below each score, in small type: whether it lies above or below that of `{REFERENCE}`, by the rule above. "
+        "All are of maps less their mean over the classes, because raw maps of two networks may differ in what all "
+        "their maps share. A fully connected head, and a locally connected layer, read what comes before them in tiles "
+        "of the training size where a canvas is larger, each as if it stood alone. With one run (n) on either side two "
         "networks are compared, not two ways of training: runs of one experiment lie apart too. "
         "A score of fewer runs than its row's n says so below it. The other readings are in "
         "[tables/map-scores.csv](tables/map-scores.csv)."

@@ -91,9 +91,11 @@ def _label(panels: NDArray[np.object_], errors: Sequence[float]) -> None:
     first = panels[0, 0]
     first.set_ylim(0, 1)
     first.set_xscale("log")
-    first.set_xlim(1.08 * max(errors), min(errors) / 1.08)
+    left, right = 1.08 * max(errors), min(errors) / 1.08
+    first.set_xlim(left, right)
+    ticks = [tick for tick in TICKS if right <= tick <= left]  # others would widen the axis
     for axes in panels.flatten():
-        axes.set_xticks(TICKS, [str(tick) for tick in TICKS], size=7)
+        axes.set_xticks(ticks, [str(tick) for tick in ticks], size=7)
         axes.minorticks_off()
 
 

@@ -212,10 +212,15 @@ def in_brief(study: Study, question: Question) -> str:
     nulls = nulls_at(study, question.experiment, question.score) if question.against_nulls else {}
     if score.interval is None or not nulls:
         return finding(study, question)
-    under = [NULLS[null] for null, of in nulls.items() if relation(score, of) != "above"]
-    compared = _grouped(score, dict(_bounds(study, question)))
-    compared.append(f"not above {listed(under)}" if under else f"above {'all' * (len(nulls) > 1) or 'its'} nulls")
+    compared = _grouped(score, dict(_bounds(study, question))) + _briefly(score, nulls)
     return f"{question.says.format(value=amount(score.value, question.unit))}: {'; '.join(compared)}."
+
+
+def _briefly(score: Score, nulls: Mapping[str, Score]) -> list[str]:
+    """Where a score lies to its nulls; those that it lies above go unnamed."""
+    rest = {NULLS[null]: of for null, of in nulls.items() if relation(score, of) != "above"}
+    which = "the other" if rest else "all" if len(nulls) > 1 else "its"
+    return _grouped(score, rest) + [f"above {which} nulls"] * (len(rest) < len(nulls))
 
 
 def questions_table(study: Study) -> pd.DataFrame:
@@ -296,13 +301,16 @@ def has_connected_maps(study: Study, experiment: str) -> bool:
 
 def nulls_told(study: Study, experiment: str, score: str) -> str:
     """The nulls of a score as tables say them, each with its interval where it can vary."""
-    return ", ".join(f"{short(null)} {_told(of)}" for null, of in nulls_at(study, experiment, score).items())
+    own = study.result(experiment).maps[score].n
+    return ", ".join(f"{short(null)} {_told(of, own)}" for null, of in nulls_at(study, experiment, score).items())
 
 
-def _told(score: Score) -> str:
+def _told(score: Score, usual: int) -> str:
+    """A null with its interval, and of how many images or grids where these are fewer than the `usual` n."""
     between = through(score.interval) if score.interval else ""
-    constant = between in ("", through((score.value, score.value)))
-    return number(score.value) + ("" if constant else f" ({between})")
+    if between in ("", through((score.value, score.value))):
+        return number(score.value)
+    return f"{number(score.value)} ({between}{f'; n = {score.n:,}' if 0 < score.n < usual else ''})"
 
 
 def no_permuted(study: Study, experiment: str) -> str:

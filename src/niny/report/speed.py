@@ -71,13 +71,14 @@ def _agreement(result: Mapping[str, Any]) -> str:
     pair, machine = paired(found["engine"], found["plain"]), result["machine"]
     assert pair.difference.interval is not None  # benchmarks/agreement.py trains two seeds at least
     where = machine["gpu"] or f"{machine['processor']}, {plural(machine['threads'], 'thread')}"
-    seen = "is seen" if pair.p is not None and pair.p < 0.05 else "is not seen"
+    apart = "were told apart" if pair.p is not None and pair.p < 0.05 else "were not told apart"
     return (
-        f"What makes training quick {seen} in the errors: {plural(pair.difference.n, 'seed')} of "
-        f"`{result['experiment']}` at scale `{result['scale']}`, trained by the engine in {machine['precision']} and "
-        f"by plain layers in float32, ended at {engine.mean:.2f} ± {engine.sd:.2f} % and {plain.mean:.2f} ± "
-        f"{plain.sd:.2f} % on the test images, paired differences {pair.difference.mean:+.2f} points (95 %: "
-        f"{between(pair.difference.interval, '+.2f')}, p = {p_value(pair.p)}; {where})."
+        f"Errors of the engine and of plain layers {apart} {'on a GPU' if machine['gpu'] else 'on a CPU'}: "
+        f"{plural(pair.difference.n, 'seed')} of `{result['experiment']}` at scale `{result['scale']}`, trained by the "
+        f"engine in {machine['precision']} and by plain layers in float32, ended at {engine.mean:.2f} ± "
+        f"{engine.sd:.2f} % and {plain.mean:.2f} ± {plain.sd:.2f} % on the test images, paired differences "
+        f"{pair.difference.mean:+.2f} points (95 %: {between(pair.difference.interval, '+.2f')}, p = "
+        f"{p_value(pair.p)}; {where})."
     )
 
 

@@ -145,8 +145,8 @@ def _finding(study: Study, family: Family) -> str:
         ratios = [telling_ratios(errors[e.name].n, whole.n, len(found)) for e in found]
         larger, smaller = (min(of) for of in zip(*ratios, strict=True))
         parts.append(
-            f"{listed(groups[''])} alone cannot be told apart from all sources together: with so few runs a variance "
-            f"must be at least {larger:,.0f} times as large or {smaller:,.0f} times as small to be told from theirs"
+            f"the spread by {listed(groups[''])} alone cannot be told apart from that by all sources together: with so "
+            f"few runs only a variance {larger:,.0f} times as large, or {smaller:,.0f} times as small, would show"
         )
     return f"`{family.whole.name}`, {plural(whole.n, 'run')}: {'; '.join(parts)}." if parts else ""
 

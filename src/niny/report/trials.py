@@ -4,7 +4,6 @@ The runs lie at the scale that holds the last training images out; their `test_e
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,7 @@ from niny.evaluation.results import read_history, run_table
 from niny.evaluation.statistics import sampling_error
 from niny.paper import OPEN_CHOICES, OpenChoice
 from niny.report.study import Study
-from niny.report.words import between, distinct, plural
+from niny.report.words import between, distinct, listed, plural
 
 ERROR, LOST, DIED = "Error on held-out images, %", "Classes never answered", "Attempts that died"
 LEARNS = 10.0  # points of error in training below chance: before that, silence is but small logits
@@ -71,18 +70,31 @@ def silenced(study: Study, scale: str, runs: pd.DataFrame) -> str:
     passed = [woke(study, scale, run) for run in runs.to_dict("records")]
     if n := passed.count(True):
         told += (
-            f" Silence can pass: in {n} of {plural(n + passed.count(False), 'run')} where a class was silent on "
-            "training images once the others were learned, fewer were so after a later epoch."
+            f" Silence can pass: in {n} of {plural(n + passed.count(False), 'run')} where classes were silent on "
+            "training images once others were learned, fewer than then are never answered at the end."
         )
     return told
 
 
+def died_elsewhere(study: Study, scale: str) -> str:
+    """Runs of the alternatives that died at longer scales, which choose too: a few epochs do not show it."""
+    named = list(dict.fromkeys(name for choice in OPEN_CHOICES for name in choice.trials))
+    told = []
+    for other in study.params.scales.values():
+        runs = run_table(study.params, other.name, study.root) if other.keep_records and other.name != scale else None
+        if runs is None or not len(runs):
+            continue
+        dead = runs[(runs["state"] == "collapsed") & (runs["collapsed_attempts"] > 0) & runs["experiment"].isin(named)]
+        told += [f"`{run['experiment']}` at scale `{other.name}` {ended(run)}" for run in dead.to_dict("records")]
+    return f" What longer runs add: {listed(told)}." if told else ""
+
+
 def woke(study: Study, scale: str, run: Mapping[Any, Any]) -> bool | None:
-    """Did an output that was silent while others learned speak again? None where none was silent, or nobody looked."""
+    """Are fewer classes lost at the end than were silent while others learned? None where nobody saw any silent."""
     chance = 100 * (1 - 1 / study.params.run(scale, run["experiment"]).data.classes)
     rows = [row for row in read_history(study.root / run["folder"] / "history.csv") if "silent_classes" in row]
     silent = [row["silent_classes"] for row in rows if row["train_error_masked"] < chance - LEARNS]
-    return any(later < now for now, later in pairwise(silent)) if any(silent[:-1]) else None
+    return bool(run["lost_classes"] < max(silent)) if any(silent) else None
 
 
 def _row(study: Study, choice: OpenChoice, name: str, runs: pd.DataFrame) -> dict[str, str]:
