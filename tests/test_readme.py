@@ -193,10 +193,11 @@ def added() -> list[str]:
 
 def test_the_experiment_that_the_readme_adds_ends_in_the_tables(project: Path) -> None:
     (name,) = added()
-    text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(re.sub(r"^experiments:.*\n", rf"\g<0>{block()}", text, flags=re.MULTILINE))
+    text, before = Path("params.yaml").read_text(), plan(load_params(project))
+    Path("params.yaml").write_text(re.sub(r"^scales:", f"{block()}\\g<0>", text, flags=re.MULTILINE))
     assert main(["plan"]) == 0
     params = load_params(project)
+    assert [plan(params)[part] for part in ("explored", "attributed")] == [before["explored"], before["attributed"]]
     assert {f"{scale}-{name}" for scale in params.experiments[name].scales} <= set(plan(params)["runs"])
     assert main(["train", name, "--scale", "smoke", "--seeds", "0"]) == 0
     (project / "results/benchmarks").mkdir(exist_ok=True)
