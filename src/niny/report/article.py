@@ -10,8 +10,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from niny.benchmark.estimate import image_flops, run_flops
-from niny.benchmark.results import kept, machine_name
+from niny.benchmark.results import kept
 from niny.evaluation.rules import Status
 from niny.evaluation.statistics import paired
 from niny.paper import FIGURE_3, TABLES, TEXT, Results, reported
@@ -122,11 +121,13 @@ def tally(study: Study) -> list[tuple[str, int]]:
 
 
 def glance(study: Study) -> Section:
-    return Section("glance", "At a glance", (lead(study), *headlines(study)), (image(study, errors_picture(study)),))
+    found = headlines(study)
+    words = (*found[:1], lead(study), *found[1:])
+    return Section("glance", "At a glance", words, (image(study, errors_picture(study)),))
 
 
 def lead(study: Study) -> str:
-    """The first paragraph: what these numbers can say."""
+    """What these numbers can say."""
     if not len(study.runs):
         return f"Nothing is recorded at this scale yet. Run `{report_command(study)}` to fill this page."
     if study.scale.evidence:
@@ -268,6 +269,7 @@ def one_paper_table(study: Study, part: Results) -> Table:
     note = f"Ours were trained and tested on {' and '.join(map(data_name, swapped))}." if swapped else ""
     names = [row.experiment for row in part.rows if row.experiment]
     frame = paper_table(study, part)
+    frame["n"] = frame["n"].str.replace(" (", "\n(", regex=False)
     return table(study, f"{part.place}. {part.title}", frame, table_name(part), names, note)
 
 
@@ -433,36 +435,18 @@ def of_runs(study: Study) -> str:
 
 
 def not_run(study: Study) -> Section:
-    words = (f"Nothing below may be read as a result.{takes(study)}",)
+    words = ("Nothing below may be read as a result. How long each would take stands in the last table of this page.",)
     why = missing_table(study).groupby("Why", sort=False)["Not run"].agg(", ".join).rename("Missing").reset_index()
     return Section("missing", "What was not run, and why", words, (table(study, "Not run", why, "missing"),))
-
-
-def takes(study: Study) -> str:
-    """How long a run of each missing network takes by the quickest of `niny bench`, where some take hours."""
-    quickest = max(kept(study.root), key=lambda result: float(result["images_per_s"]), default=None)
-    missing = [e.name for e in study.experiments if len(study.of(e.name)) < study.scale.seeds]
-    if quickest is None or not missing or study.scale.width != 1:
-        return ""
-    rate = quickest["images_per_s"] * image_flops(study.params.run(study.scale.name, quickest["experiment"]))
-    seconds = {name: run_flops(study.params.run(study.scale.name, name)) / rate for name in missing}
-    if max(seconds.values()) < 3600:
-        return ""
-    groups: dict[str, list[str]] = {}
-    for name in sorted(missing, key=seconds.__getitem__):
-        groups.setdefault(duration(seconds[name]), []).append(f"`{name}`")
-    told = "; ".join(f"{took} {listed(names)}" for took, names in groups.items())
-    return (
-        f" A run takes, by its operations and the rate of the quickest machine in `results/benchmarks` "
-        f"({machine_name(quickest['machine'])}): {told}. What is missing waits for such time, or for a GPU."
-    )
 
 
 def again(study: Study) -> Section:
     words = (
         f"`{report_command(study)}` makes this page and all that it needs, and trains only what has no record. One "
         "experiment alone is trained by its command below. Every run folder holds its errors, its curve, the class it "
-        "predicted for each test image, and the machine, versions and commit it was made with.",
+        "predicted for each test image, and the machine, versions and commit it was made with. Times are of one run; "
+        "where none is recorded, estimated by its operations for the quickest machine that `niny bench` has measured.",
     )
-    runs = table(study, "Runs and commands", reproduce_table(study), "reproduce")
+    shown = reproduce_table(study).drop(columns="Experiment")  # the command names it
+    runs = table(study, "Runs and commands", shown, "reproduce")
     return Section("again", "How to make it again", words, (runs,))

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from niny.benchmark.results import kept
+from niny.benchmark.estimate import image_flops, run_flops
+from niny.benchmark.results import kept, machine_name
 from niny.config import Params
 from niny.evaluation.rules import PredictionInterval
 from niny.evaluation.statistics import paired, sampling_error
@@ -398,6 +399,7 @@ def _missing(study: Study, experiment: str) -> str:
 
 def reproduce_table(study: Study) -> pd.DataFrame:
     """For each experiment the command that makes its runs, where they lie, and the commit they were made at."""
+    expected = expected_times(study)
     return pd.DataFrame(
         [
             {
@@ -405,7 +407,7 @@ def reproduce_table(study: Study) -> pd.DataFrame:
                 "Command": f"niny train {experiment.name} --scale {study.scale.name}",
                 "Recorded": f"{len(study.of(experiment.name))} of {study.scale.seeds} seeds",
                 "Test error, %": ours(study, experiment.name),
-                "A run took": _took(study.of(experiment.name)),
+                "A run takes": _took(study.of(experiment.name)) or expected.get(experiment.name, NONE),
                 "Runs": folder_of(study, experiment.name),
                 "Commit": distinct(commits(study.of(experiment.name))),
             }
@@ -417,7 +419,22 @@ def reproduce_table(study: Study) -> pd.DataFrame:
 def _took(runs: pd.DataFrame) -> str:
     """The median time of training on each kind of machine."""
     took = runs["training_seconds"].groupby(hardware(runs), sort=False).median()
-    return "; ".join(f"{duration(float(seconds))} on {machine}" for machine, seconds in took.items()) or NONE
+    return "; ".join(f"{duration(float(seconds))} on {machine}" for machine, seconds in took.items())
+
+
+STANDARD = ("paper", "cifar10-nin")  # of which `niny bench` keeps rates
+
+
+def expected_times(study: Study) -> dict[str, str]:
+    """Of the experiments without a run, by operations: what they would take on the quickest machine measured."""
+    quickest = max(kept(study.root), key=lambda result: float(result["images_per_s"]), default=None)
+    if quickest is None:
+        return {}
+    known = study.params.run(*STANDARD)
+    rate, machine = quickest["images_per_s"] * image_flops(known), machine_name(quickest["machine"])
+    missing = [e.name for e in study.experiments if not len(study.of(e.name))]
+    seconds = {name: run_flops(study.params.run(study.scale.name, name)) / rate for name in missing}
+    return {name: f"about {duration(took)} on {machine}" for name, took in seconds.items()}
 
 
 def each_run_table(study: Study) -> pd.DataFrame:
