@@ -12,16 +12,18 @@ import numpy as np
 import pytest
 import torch
 
+from niny.benchmark.loops import fresh_network
 from niny.config import SOURCES, Params, Recipe, Run
 from niny.errors import NinyError
 from niny.models import initialise, nin_cifar
 from niny.notebooks import execute
 from niny.training import Compute, choose_compute, record, train_experiment
 from niny.training import runs as runs_module
-from niny.training.loop import batches, live_outputs, steps_per_epoch
+from niny.training.loop import TrainingData, batches, live_outputs, steps_per_epoch, train_epoch
 from niny.training.optimiser import learning_rate, make_optimiser, set_rate
 from niny.training.record import COLUMNS, code_digest, is_finished, read_metrics, seed_folder
 from niny.training.seeds import Seeds, derive
+from niny.training.update import make_update
 from niny.training.weights_file import evaluate_file, load_network
 
 EXACT = Compute(torch.device("cpu"), torch.float32)
@@ -49,6 +51,21 @@ def train(run: Run, root: Path, **options: Any) -> Path:
 
 def losses(folder: Path) -> list[str]:
     return [row["train_loss"] for row in csv.DictReader((folder / "history.csv").read_text().splitlines())]
+
+
+@pytest.mark.parametrize("name", ["cifar10-maxout", "cifar10-nin-modern", "cifar10-linear-gap", "cifar10-nin-avgpool"])
+def test_the_first_updates_at_full_width_are_far_from_divergence(params: Params, name: str) -> None:
+    """Of recipes that no long run has tried: a rate too high, or weights too large, show at once."""
+    run = params.run("paper", name)
+    net = fresh_network(run, EXACT, torch.channels_last)
+    recipe = replace(run.recipe, batch=16)
+    update = make_update(net, make_optimiser(net, recipe), recipe, EXACT)
+    draw = torch.Generator().manual_seed(0)
+    images = 0.53 * torch.randn(96, 3, 32, 32, generator=draw)  # as wide as whitened ones
+    labels = torch.randint(10, (96,), generator=draw)
+    data = TrainingData(EXACT.place(images), labels, images, labels)
+    result = train_epoch(update, data, recipe, 0, Seeds(0, 0), augment=False)
+    assert result.loss < 5
 
 
 def test_a_step_is_the_authors_update(params: Params) -> None:
