@@ -44,6 +44,7 @@ from niny.report.words import distinct, duration, listed, number, plural, printe
 from niny.strict_yaml import load_yaml
 
 CITATION = "CITATION.cff"
+THEIRS = "Numbers in brackets in the paper's tables are those of its own list of references."
 
 
 def write_rescience(params: Params, scale: str, root: Path) -> Path:
@@ -108,7 +109,7 @@ def article_text(study: Study, citation: Mapping[str, Any]) -> str:
         *discussion(study),
         not_run(study),
         again(study),
-        Section("references", "References", (cited(citation["references"][0]),)),
+        Section("references", "References", (THEIRS, *map(cited, citation["references"]))),
     )
     label = scale_label(study.scale)
     article = Article(title(study), study.scale.name, label, scale_kind(study.scale), banner(study), (), sections)
