@@ -12,6 +12,8 @@ from niny.maps.records import OF_ONE_SEED, save_seed
 from niny.report.article import chance
 from niny.report.spread import RATIO, families, mixtures, spread_findings, spread_table
 from niny.report.study import Study, load_study
+from niny.report.tables import missing_table
+from niny.training.campaign import tasks_of
 
 PARAMS = study_params()
 WHOLE = "cifar10-nin-aug"
@@ -88,6 +90,18 @@ def test_map_scores_spread_as_their_seeds_do(root: Path) -> None:
     table, of = rows(load_study(PARAMS, "seeds", root)), "largest in the true map\nclaim1_rate.raw"
     assert table.loc[(of, "everything"), "Standard deviation"] == "0"
     assert table.loc[(of, "dropout masks"), "n"] == "0"
+
+
+def test_run_0_of_what_varies_alone_is_not_missed(root: Path) -> None:
+    alone = PARAMS.run("seeds", f"{WHOLE}-only-init")
+    assert (alone.seeds, PARAMS.run("seeds", WHOLE).seeds) == (range(1, 5), range(5))
+    tasks = tasks_of(PARAMS, "seeds", [WHOLE, alone.experiment.name])
+    assert [(t.run.experiment.name, t.seed) for t in tasks[:3]] == [(WHOLE, 0), (WHOLE, 1), (alone.experiment.name, 1)]
+    study = planted(root, {WHOLE: WIDE})
+    plant_all(root, alone.experiment.name, dict(enumerate(NARROW[1:], 1)))
+    study = load_study(PARAMS, "seeds", root)
+    assert alone.experiment.name not in set(missing_table(study)["Not run"])
+    assert study.wanted == 5 * len(study.experiments) - 4
 
 
 def test_scales_that_vary_nothing_alone_have_no_such_section(root: Path) -> None:

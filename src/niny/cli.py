@@ -544,14 +544,14 @@ def show_status(options: argparse.Namespace) -> None:
     scale = params.scale(options.scale)
     for experiment in params.experiments_at(scale.name):
         run = params.run(scale.name, experiment.name)
-        folders = [seed_folder(root, run, seed) for seed in range(scale.seeds)]
+        folders = [seed_folder(root, run, seed) for seed in run.seeds]
         done = [read_metrics(folder) for folder in folders if is_finished(folder, run)]
         collapsed = sum(bool(m["collapsed"]) for m in done)
         died = sum(len(m["collapsed_attempts"]) for m in done if not m["collapsed"])
         retried = f"  (after {died} collapsed)" if died else ""
         errors = ", ".join(f"{m['test_error']:.2f}" for m in done) or "-"
         print(
-            f"{experiment.name:28} recorded {len(done)}/{scale.seeds}  missing {scale.seeds - len(done)}  "
+            f"{experiment.name:28} recorded {len(done)}/{len(folders)}  missing {len(folders) - len(done)}  "
             f"collapsed {collapsed}  test error %: {errors}{retried}"
         )
     if cluster := describe(root, scale.name):

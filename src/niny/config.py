@@ -192,6 +192,11 @@ class Run:
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def seeds(self) -> range:
+        """Those of its scale. Where less varies, run 0 is that of the experiment in which everything does."""
+        return range(0 if self.experiment.varies == SOURCES else 1, self.scale.seeds)
+
+    @property
     def folder(self) -> Path:
         return Path("results", self.scale.name, "runs", self.experiment.name)
 

@@ -101,8 +101,8 @@ def departures(study: Study) -> list[str]:
 
 
 def facts(study: Study) -> tuple[tuple[str, str], ...]:
-    runs, wanted = study.runs, len(study.experiments) * study.scale.seeds
-    counted = [(f"{len(runs)} of {wanted}", "runs recorded"), (str(len(study.experiments)), "experiments")]
+    runs = study.runs
+    counted = [(f"{len(runs)} of {study.wanted}", "runs recorded"), (str(len(study.experiments)), "experiments")]
     if study.scale.evidence:
         counted += [(str(n), f"claims {status}") for status, n in tally(study)]
     if collapsed := int((runs["state"] == "collapsed").sum()):

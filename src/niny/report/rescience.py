@@ -283,10 +283,9 @@ def difficult(study: Study) -> list[str]:
     ]
     if collapses(study):
         lines.append(collapses(study))
-    wanted = len(study.experiments) * study.scale.seeds
-    if len(study.runs) < wanted:
+    if len(study.runs) < study.wanted:
         lines.append(
-            f"Time: {len(study.runs)} of {plural(wanted, 'run')} of this scale are recorded. {total_cost(study)}"
+            f"Time: {len(study.runs)} of {plural(study.wanted, 'run')} of this scale are recorded. {total_cost(study)}"
         )
     return lines
 

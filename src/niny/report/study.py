@@ -51,6 +51,11 @@ class Study:
         versions = {claim.id: claim.version for claim in self.claims}
         return [record for record in self.verdicts if record["version"] == versions[record["id"]]]
 
+    @property
+    def wanted(self) -> int:
+        """How many runs the scale has in all."""
+        return sum(len(self.run(experiment.name).seeds) for experiment in self.experiments)
+
     def run(self, experiment: str) -> Run:
         return self.params.run(self.scale.name, experiment)
 

@@ -387,7 +387,7 @@ def _missing(study: Study, experiment: str) -> str:
         return "params.yaml has no such experiment yet"
     if experiment not in study.results:
         return f"not part of scale {study.scale.name}"
-    recorded, wanted = len(study.of(experiment)), study.scale.seeds
+    recorded, wanted = len(study.of(experiment)), len(study.run(experiment).seeds)
     stale = len(study.of(experiment, "other settings"))
     if stale:
         return f"{stale} of {recorded} records were made with other settings: train again"
@@ -405,7 +405,7 @@ def reproduce_table(study: Study) -> pd.DataFrame:
             {
                 "Experiment": experiment.name,
                 "Command": f"niny train {experiment.name} --scale {study.scale.name}",
-                "Recorded": f"{len(study.of(experiment.name))} of {study.scale.seeds} seeds",
+                "Recorded": f"{len(study.of(experiment.name))} of {len(study.run(experiment.name).seeds)} seeds",
                 "Test error, %": ours(study, experiment.name),
                 "A run takes": _took(study.of(experiment.name)) or expected.get(experiment.name, NONE),
                 "Runs": folder_of(study, experiment.name),

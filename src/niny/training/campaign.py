@@ -65,7 +65,7 @@ def tasks_of(params: Params, scale: str, only: Sequence[str] = (), seeds: int | 
     count = params.scale(scale).seeds if seeds is None else seeds
     if not 1 <= count <= MOST["seeds"]:
         raise NinyError(f"--seeds {count}: from 1 to {MOST['seeds']} runs of each experiment")
-    return [Task(run, seed) for seed in range(count) for run in runs]
+    return [Task(run, seed) for seed in range(count) for run in runs if seed >= run.seeds.start]
 
 
 def campaign(

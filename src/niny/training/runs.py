@@ -94,7 +94,7 @@ def train_experiment(
     Raises BusyError naming the process where another one is training a seed that is missing.
     """
     compute = compute or choose_compute()
-    wanted = range(run.scale.seeds) if seeds is None else seeds
+    wanted = run.seeds if seeds is None else seeds
     folders = [record.seed_folder(root, run, seed) for seed in wanted]
     check_seeds(wanted)
     missing = agreed([s for s, f in zip(wanted, folders, strict=True) if fresh or not record.is_finished(f, run)])
