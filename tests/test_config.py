@@ -187,7 +187,7 @@ def test_the_engine_imports_with_torch_and_numpy_alone() -> None:
         "PIL",
         "nbformat",
     ]
-    code = f"import sys\nfor m in {heavy}: sys.modules[m] = None\nimport niny.training, niny.cli, niny.models.caffe"
+    code = f"import sys\nfor m in {heavy}: sys.modules[m] = None\nimport niny.training, niny.cli, niny.benchmark.remaining, niny.models.caffe"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
