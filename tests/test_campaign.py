@@ -12,7 +12,7 @@ import pytest
 from test_training import EXACT, silent
 
 from niny.benchmark import remaining
-from niny.benchmark.estimate import run_flops
+from niny.benchmark.operations import run_flops
 from niny.benchmark.remaining import describe_left
 from niny.cli import main
 from niny.config import Params, Run, load_params

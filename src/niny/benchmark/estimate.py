@@ -16,23 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from niny.benchmark.operations import image_flops, operations, run_flops
 from niny.benchmark.results import kept, machine_name
 from niny.benchmark.scaling import FOLDER as SCALING
-from niny.config import Params, Recipe, Run
+from niny.config import Params
 from niny.errors import NinyError
 from niny.files import between, write_text
-from niny.models import Network, build, nin_imagenet, parameter_count
+from niny.models import nin_imagenet, parameter_count
 from niny.training.imagenet import RECIPE
-from niny.training.update import loss_of
 
 PAGE = Path("docs", "scale.md")
 BEGIN, END = "<!-- estimate: begin (niny estimate) -->", "<!-- estimate: end -->"
 DEVICES = (1, 8, 64)
 SEEDS = 20
 SCALE = "paper"
-TRAIN_IMAGES = {"cifar10": 50_000, "cifar100": 50_000, "mnist": 60_000, "svhn": 73_257 + 531_131, "digits": 1_437}
 IMAGENET_IMAGES, IMAGENET_BYTES, IMAGENET_EPOCHS = 1_281_167, 147_897_477_120, 90  # the archive of ILSVRC2012_img_train
 AIM = 200_000.0  # images/s of CIFAR-10's network on one GPU: this project's aim, which nobody has measured
 ASSUMED = "assumed, not measured: the aim for one GPU"
@@ -69,24 +67,6 @@ def work(params: Params) -> Work:
         net = nin_imagenet()
         imagenet = operations(net, torch.empty(2, 3, 224, 224), recipe)
     return Work(len(names), runs * SEEDS, cifar, imagenet, 4 * parameter_count(net), recipe.batch)
-
-
-def image_flops(run: Run) -> float:
-    with torch.device("meta"):
-        return operations(build(run), torch.empty(2, run.data.channels, run.data.size, run.data.size), run.recipe)
-
-
-def operations(net: Network, images: torch.Tensor, recipe: Recipe) -> float:
-    """Of one image's forward and backward pass, counted on PyTorch's device without memory: nothing is computed."""
-    labels = torch.zeros(len(images), dtype=torch.int64)
-    with FlopCounterMode(display=False) as counter:
-        loss_of(net(images), labels, recipe).backward()
-    return float(counter.get_total_flops() / len(images))
-
-
-def run_flops(run: Run) -> float:
-    """Of a whole training, looks at the test images left out."""
-    return image_flops(run) * TRAIN_IMAGES[run.data.name] * run.experiment.subset * run.recipe.epochs
 
 
 def study_seconds(work: Work, device: Device, number: int) -> float:

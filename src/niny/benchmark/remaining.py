@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from niny.benchmark.estimate import run_flops
+from niny.benchmark.operations import run_flops
 from niny.training.campaign import Task
 from niny.training.checkpoint import epoch_of, latest_below
 from niny.training.device import Compute

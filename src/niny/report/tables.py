@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from niny.benchmark.estimate import image_flops, run_flops
+from niny.benchmark.operations import image_flops, run_flops
 from niny.benchmark.results import kept, machine_name
 from niny.config import Params
 from niny.evaluation.rules import PredictionInterval
