@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from niny.benchmark.results import kept
+from niny.benchmark.results import kept, machine_name
 from niny.evaluation.rules import Status
 from niny.evaluation.statistics import paired
 from niny.paper import FIGURE_3, TABLES, TEXT, Results, reported
@@ -34,6 +34,7 @@ from niny.report.tables import (
     missing_table,
     operations,
     paper_table,
+    quickest,
     reproduce_table,
     spent,
     table_name,
@@ -440,12 +441,21 @@ def not_run(study: Study) -> Section:
     return Section("missing", "What was not run, and why", words, (table(study, "Not run", why, "missing"),))
 
 
+def estimated(study: Study) -> str:
+    """For which machine the times of runs that are not recorded are told."""
+    found = quickest(study)
+    if found is None:
+        return ""
+    machine = machine_name(found["machine"])
+    return f" Where none is recorded, it is estimated by its operations for the quickest machine measured, `{machine}`."
+
+
 def again(study: Study) -> Section:
     words = (
         f"`{report_command(study)}` makes this page and all that it needs, and trains only what has no record. One "
         "experiment alone is trained by its command below. Every run folder holds its errors, its curve, the class it "
-        "predicted for each test image, and the machine, versions and commit it was made with. Times are of one run; "
-        "where none is recorded, estimated by its operations for the quickest machine that `niny bench` has measured.",
+        "predicted for each test image, and the machine, versions and commit it was made with. Times are of one run."
+        f"{estimated(study)}",
     )
     shown = reproduce_table(study).drop(columns="Experiment")  # the command names it
     runs = table(study, "Runs and commands", shown, "reproduce")

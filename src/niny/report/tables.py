@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from niny.benchmark.operations import image_flops, run_flops
-from niny.benchmark.results import kept, machine_name
+from niny.benchmark.results import kept
 from niny.config import Params
 from niny.evaluation.rules import PredictionInterval
 from niny.evaluation.statistics import paired, sampling_error
@@ -425,16 +425,18 @@ def _took(runs: pd.DataFrame) -> str:
 STANDARD = ("paper", "cifar10-nin")  # of which `niny bench` keeps rates
 
 
+def quickest(study: Study) -> dict[str, Any] | None:
+    """What `niny bench` found on the machine that trains the most images a second, of those that it has measured."""
+    return max(kept(study.root), key=lambda result: float(result["images_per_s"]), default=None)
+
+
 def expected_times(study: Study) -> dict[str, str]:
-    """Of the experiments without a run, by operations: what they would take on the quickest machine measured."""
-    quickest = max(kept(study.root), key=lambda result: float(result["images_per_s"]), default=None)
-    if quickest is None:
+    """Of the experiments without a run, by operations: what they would take on the quickest machine."""
+    if (found := quickest(study)) is None:
         return {}
-    known = study.params.run(*STANDARD)
-    rate, machine = quickest["images_per_s"] * image_flops(known), machine_name(quickest["machine"])
+    rate = found["images_per_s"] * image_flops(study.params.run(*STANDARD))
     missing = [e.name for e in study.experiments if not len(study.of(e.name))]
-    seconds = {name: run_flops(study.params.run(study.scale.name, name)) / rate for name in missing}
-    return {name: f"about {duration(took)} on {machine}" for name, took in seconds.items()}
+    return {name: f"about {duration(run_flops(study.run(name)) / rate)}" for name in missing}
 
 
 def each_run_table(study: Study) -> pd.DataFrame:
