@@ -76,6 +76,8 @@ def test_what_is_left_is_told_with_its_time(params: Params, project: Path) -> No
         "of cifar10-cnn-fc by operations",
         text,
     )
+    (tasks[0].folder(project) / "environment.json").write_text("{")
+    assert describe_left(tasks, left, project, EXACT).endswith("3 are left, of which none was timed on such a machine")
 
 
 def test_time_left_is_by_operations_where_nothing_was_timed_and_counts_checkpoints(

@@ -4,6 +4,7 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from niny.benchmark.operations import run_flops
@@ -33,9 +34,10 @@ def measured_seconds(finished: Sequence[Task], root: Path, compute: Compute) -> 
     """{experiment: seconds of training of its finished runs}, of those on a GPU or on a CPU as `compute` is."""
     found = defaultdict(list)
     for task in finished:
-        machine = json.loads((task.folder(root) / "environment.json").read_text())
-        if (machine["gpu"] is not None) == (compute.device.type == "cuda"):
-            found[task.run.experiment.name].append(read_metrics(task.folder(root))["training_seconds"])
+        with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged record times nothing; reports name it
+            machine = json.loads((task.folder(root) / "environment.json").read_text())
+            if (machine["gpu"] is not None) == (compute.device.type == "cuda"):
+                found[task.run.experiment.name].append(read_metrics(task.folder(root))["training_seconds"])
     return found
 
 
