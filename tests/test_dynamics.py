@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from planted import plant, project, study_params
 
-from niny.report.dynamics import draw_dynamics, dynamics_picture, followed, interval_at_the_end
+from niny.report.dynamics import draw_dynamics, dynamics_picture, followed, interval_at_the_end, while_learning
 from niny.report.study import Study, load_study
 
 PARAMS = study_params()
@@ -51,6 +51,18 @@ def test_the_end_has_the_interval_over_runs_or_over_the_images_of_a_single_run(s
     alone = load_study(PARAMS, "full", root)
     assert interval_at_the_end(alone, NIN, "map_claim1_rate") == (0.3, 0.55)
     assert interval_at_the_end(alone, NIN, "map_gini") is None
+
+
+def test_in_words_the_maps_go_from_the_first_look_to_the_last(tmp_path: Path) -> None:
+    root = project(tmp_path / "project")
+    folder = plant(root, PARAMS.run("full", NIN), 0, 20.0)
+    looked_at(folder, 0.3)
+    history = pd.read_csv(folder / "history.csv")
+    history.loc[history.index[-1], "map_claim1_rate"] = 0.7
+    history.to_csv(folder / "history.csv", index=False)
+    (told,) = while_learning(load_study(PARAMS, "full", root))
+    assert told.endswith(" % to 20.3 %, its maps of 64 test images changed: largest in the true map 0.300 to 0.700.")
+    assert while_learning(load_study(PARAMS, "trial", root)) == []
 
 
 def test_time_runs_to_the_right_as_the_error_falls(study: Study) -> None:

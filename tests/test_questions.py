@@ -17,7 +17,7 @@ from niny.report import write_figures, write_report, write_tables
 from niny.report.article import headlines
 from niny.report.class_maps import map_image, one_network
 from niny.report.elsewhere import elsewhere, elsewhere_table
-from niny.report.heads import APART, head_nulls_table, heads_table, whole_label
+from niny.report.heads import APART, head_nulls_table, heads_in_short, heads_table, whole_label
 from niny.report.questions import QUESTIONS, finding, in_short, nulls_at, nulls_told, questions_table, relation
 from niny.report.scores import scores_picture
 from niny.report.study import load_study
@@ -246,6 +246,11 @@ def test_heads_are_compared_with_the_reference_by_maps_less_what_all_share(root:
     assert moves["cifar10-nin-fc"] == peak["cifar10-nin-fc"] == NONE
     assert moves["cifar10-cnn-gap"] == f"{NONE}\n{APART}"
     assert heads_table(load_study(PARAMS, "trial", root)).empty
+    assert heads_in_short(load_study(PARAMS, "trial", root)) == []
+    (told,) = heads_in_short(load_study(PARAMS, "full", root))
+    assert "`cifar10-nin-nodropout`) lies above in 1, is not told apart in 1 of 2; " in told
+    assert "`cifar10-nin-fc`) lies below in 1 of 1; " in told
+    assert told.endswith("`cifar10-cnn-gap`) is not told apart in 2 of 2.")
     nulls = head_nulls_table(load_study(PARAMS, "full", root)).set_index("Network")
     assert [*nulls.index] == [*table.index]
     assert nulls.loc["cifar10-nin", "Largest in the true map"].startswith("n 500: ")

@@ -12,7 +12,7 @@ from niny.maps.pictures import MOST
 from niny.maps.records import is_null
 from niny.maps.scores import SURE
 from niny.report.drawing import Picture
-from niny.report.dynamics import dynamics_picture, followed
+from niny.report.dynamics import dynamics_picture, followed, while_learning
 from niny.report.elsewhere import elsewhere, elsewhere_table
 from niny.report.foreign import (
     AUTHORS,
@@ -24,7 +24,7 @@ from niny.report.foreign import (
     permuted_told,
     sampling,
 )
-from niny.report.heads import head_nulls_table, heads_table
+from niny.report.heads import head_nulls_table, heads_in_short, heads_table
 from niny.report.parts import Image, Section, Table, image, origin, table
 from niny.report.published import published_table
 from niny.report.questions import (
@@ -82,7 +82,8 @@ def class_maps(study: Study) -> Section:
             "score stands beside its nulls, what the same score gives for maps that know less: "
             f"{'; '.join(f'{short(null)}, {meaning}' for null, meaning in NULLS.items())}. {RULE}"
         )
-        words += [*in_short(study), *one_network(study), *unmeasured(study)]
+        words += [*in_short(study), *heads_in_short(study), *while_learning(study)]
+        words += [*one_network(study), *unmeasured(study)]
         items = [
             scores_of_maps(study),
             *readings(study),
@@ -139,8 +140,10 @@ def scores_of_maps(study: Study) -> Table:
     frame = questions_table(study)
     names = [*dict.fromkeys(frame["Network"])]
     count = len({score for name in scored(study) for score in study.result(name).maps if not is_null(score)})
-    note = f"All {count} scores, by class, subset and kind of canvas: [tables/map-scores.csv](tables/map-scores.csv). "
-    note += nested.RULE
+    note = (
+        f"Of `{REFERENCE}`, where no other network is named. All {count} scores, by class, subset and kind of canvas: "
+        f"[tables/map-scores.csv](tables/map-scores.csv). {nested.RULE}"
+    )
     if why := no_permuted(study, REFERENCE):
         note += f" The null of permuted labels is missing: {why}."
     elif twin := permuted_twin(study, REFERENCE):
@@ -153,12 +156,13 @@ def scores_of_maps(study: Study) -> Table:
 
 
 def narrow(frame: pd.DataFrame) -> pd.DataFrame:
-    """Questions and what was found, as wide as a page: a score under its question, an interval under its value."""
+    """Questions and what was found, as wide as a page: score and network under the question, interval under value."""
     interval = frame["95 % interval"]
     value = frame["Value"] + ("\n" + interval).where(interval != NONE, "")
     counted = frame["n"].str.replace(" ", "\n", n=1).str.replace(", ", "\n")
-    shown = frame.assign(Question=frame["Question"] + "\n" + frame["Score"], Value=value, n=counted)
-    return shown.drop(columns=["Score", "95 % interval"])
+    of = ("\nof " + frame["Network"]).where(frame["Network"] != REFERENCE, "") if "Network" in frame else ""
+    shown = frame.assign(Question=frame["Question"] + "\n" + frame["Score"] + of, Value=value, n=counted)
+    return shown.drop(columns=["Score", "95 % interval", "Network"], errors="ignore")
 
 
 def under(frame: pd.DataFrame) -> pd.DataFrame:
@@ -348,7 +352,8 @@ def heads(study: Study) -> list[Table]:
     if not len(frame):
         return []
     note = (
-        f"Below each score, in small type: whether it lies above or below that of `{REFERENCE}`, by the rule above. "
+        "Below each network, in small type: its test error and runs (n). Below each score: whether it lies above or "
+        f"below that of `{REFERENCE}`, by the rule above. "
         "All are of maps less their mean over the classes, because raw maps of two networks may differ in what all "
         "their maps share. A fully connected head, and a locally connected layer, read what comes before them in tiles "
         "of the training size where a canvas is larger, each as if it stood alone. With one run (n) on either side two "
@@ -358,8 +363,11 @@ def heads(study: Study) -> list[Table]:
     )
     title, names = "Other heads and ways of training", [*frame["Network"]]
     nulls = head_nulls_table(study)
+    error = frame["Test error %"].str.replace(r"(\d)$", r"\1 %", regex=True)
+    told = frame["Network"] + "\n" + error + ", n = " + frame["n"]
+    shown = frame.assign(Network=told).drop(columns=["Test error %", "n"])
     return [
-        table(study, title, frame, "map-heads", names, note),
+        table(study, title, shown, "map-heads", names, note),
         table(study, f"{title}: the nulls", nulls, "map-heads-nulls", names, NULLS_READ, folded=True),
     ]
 

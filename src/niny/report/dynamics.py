@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from niny.evaluation.statistics import summarise
-from niny.maps.followed import COLUMNS, LOOKS, READINGS, is_of_classes
+from niny.maps.followed import COLUMNS, IMAGES, LOOKS, READINGS, is_of_classes
 from niny.report.drawing import Picture
 from niny.report.study import REFERENCE, Study, measured
 from niny.report.words import number
@@ -50,6 +50,21 @@ def dynamics_picture(study: Study) -> Picture:
         "Nothing was chosen by these images. Dotted: chance; a flat map's entropy is 1, its Gini index 0.",
         "Line plots of map scores against the test error. " + ("; ".join(told) or "Nothing was measured") + ".",
     )
+
+
+def while_learning(study: Study) -> list[str]:
+    """How the reference's maps, as they are, changed from the first look to the last."""
+    paths = {look: _path(study, REFERENCE, COLUMNS[look, "raw"]) for look in LOOKS}
+    changes = [
+        f"{words} {number(path[0][1])} to {number(path[-1][1])}"
+        for look, words in LOOKS.items()
+        if len(path := paths[look]) > 1
+    ]
+    if REFERENCE not in followed(study) or not changes:
+        return []
+    (first, _), *_, (last, _) = max(paths.values(), key=len)
+    told = f"While `{REFERENCE}` learned, from a test error of {first:.1f} % to {last:.1f} %, its maps of {IMAGES} test"
+    return [f"{told} images changed: {'; '.join(changes)}."]
 
 
 def draw_dynamics(study: Study) -> Figure:

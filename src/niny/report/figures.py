@@ -93,10 +93,11 @@ def _errors_line(axes: Axes, study: Study, experiment: str, y: int) -> None:
     if prediction:
         low, high = max(0.0, prediction[0]), min(100.0, prediction[1])
         axes.plot([low, high], [y, y], color=BLUE, linewidth=4, alpha=0.35, solid_capstyle="butt")
-    axes.plot(errors, [y] * len(errors), "o", color=BLUE, markersize=6, clip_on=False)
     if paper is not None:
         axes.plot([paper], [y - 0.25], "D", color="none", markeredgecolor=INK, markersize=5.5, clip_on=False)
-    if not errors:
+    if errors:
+        axes.plot(errors, [y] * len(errors), "o", color=BLUE, markersize=6, clip_on=False)
+    else:  # and no line without a point, for which the layout would keep room
         place, frame = ((paper, y), "data") if paper is not None else ((0, y), ("axes fraction", "data"))
         axes.annotate(
             study.silence(experiment),

@@ -3,6 +3,7 @@
 All are compared by their maps less the mean of all classes' (`niny.report.questions.fair`).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -67,12 +68,37 @@ def _cell(study: Study, network: str, question: Question) -> str:
     here, there = (study.result(name).maps.get(fair(question.score)) for name in (network, REFERENCE))
     if here is None or there is None:
         return NONE
-    if network == REFERENCE:
-        return _lines(number(here.value), through(here.interval) if here.interval else "", fewer(study, network, here))
-    if question.unit == "correlation" and cells_a_side(study.run(network)) != cells_a_side(study.run(REFERENCE)):
-        return f"{NONE}\n{APART}"
     between = through(here.interval) if here.interval else ""
+    if network == REFERENCE:
+        return _lines(number(here.value), between, fewer(study, network, here))
+    if not _compares(study, network, question):
+        return f"{NONE}\n{APART}"
     return _lines(number(here.value), between, WHERE[relation(here, there)], fewer(study, network, here))
+
+
+def _compares(study: Study, network: str, question: Question) -> bool:
+    """Correlations over cells compare where both networks have as many."""
+    return question.unit != "correlation" or cells_a_side(study.run(network)) == cells_a_side(study.run(REFERENCE))
+
+
+def heads_in_short(study: Study) -> list[str]:
+    """Of each rival, in how many scores its maps lie above the reference's, below, and are not told apart."""
+    told = [
+        f"{study.params.experiments[rival].title} (`{rival}`) {_counted(study, rival)}"
+        for rival in _compared(study)[1:]
+    ]
+    start = f"Held against `{REFERENCE}` by maps less their mean over the classes, score by score"
+    return [f"{start}: {'; '.join(told)}."] if told else []
+
+
+def _counted(study: Study, rival: str) -> str:
+    """`lies below in 5 of 8, is not told apart in 3`."""
+    ours, theirs = study.result(REFERENCE).maps, study.result(rival).maps
+    asked = [q for q in _asked(study) if fair(q.score) in theirs and _compares(study, rival, q)]
+    found = Counter(relation(theirs[fair(q.score)], ours[fair(q.score)]) for q in asked)
+    words = {"above": "lies above in {}", "below": "lies below in {}", "not told apart from": "is not told apart in {}"}
+    counts = [form.format(found[where]) for where, form in words.items() if found[where]]
+    return f"{', '.join(counts)} of {len(asked)}"
 
 
 def _lines(*parts: str) -> str:

@@ -34,6 +34,8 @@ LARGEST = 400_000  # bytes of a figure that still goes into the page: a dozen of
 NUMBERS = {
     "Paper %",
     "Ours %",
+    "Mean, 95 %",
+    "One more run, 95 %",
     "n",
     "Paper",
     "Ours",
@@ -110,7 +112,8 @@ def to_html(article: Article, folder: Path, scale: str) -> str:
 
 
 def inline(text: str) -> Markup:
-    """Text with `code` between backticks, and links to the report's files."""
+    """Text with `code` between backticks, and links to the report's files; a number stays beside its per cent sign."""
+    text = text.replace(" %", "\u00a0%")
     return Markup("").join(_inline(part) if i % 2 else escape(part) for i, part in enumerate(KEPT.split(text)))
 
 
@@ -137,7 +140,7 @@ def cell(value: str, column: str) -> Markup:
     if column == "Runs" and first.startswith("runs/"):
         return Markup('<a href="{}/">{}</a>').format(link(first), first.removeprefix("runs/"))
     if column in CODES:
-        return Markup("<code>{}</code>").format(first)
+        return Markup("<code>{}</code>").format(first) + small
     if column == "What it means":
         return inline(first)
     if first in WORDS:
@@ -214,9 +217,8 @@ def made(item: Table | Explorer) -> str:
 
 def _plain(value: str, column: object) -> str:
     text = str(value)
-    if column in CODES:
-        return code(text.replace("\n", " "))
-    shown = "<br>".join(map(plain, text.split("\n")))
+    first, *rest = text.split("\n")
+    shown = "<br>".join([code(first) if column in CODES else plain(first), *map(plain, rest)])
     return f"[{shown.removeprefix('runs/')}]({link(text)})" if column == "Runs" and text.startswith("runs/") else shown
 
 

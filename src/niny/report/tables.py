@@ -431,12 +431,12 @@ def quickest(study: Study) -> dict[str, Any] | None:
 
 
 def expected_times(study: Study) -> dict[str, str]:
-    """Of the experiments without a run, by operations: what they would take on the quickest machine."""
+    """Of the experiments without a run, by operations: what they take on the quickest machine, at its rate for NIN."""
     if (found := quickest(study)) is None:
         return {}
     rate = found["images_per_s"] * image_flops(study.params.run(*STANDARD))
     missing = [e.name for e in study.experiments if not len(study.of(e.name))]
-    return {name: f"about {duration(run_flops(study.run(name)) / rate)}" for name in missing}
+    return {name: f"at least {duration(run_flops(study.run(name)) / rate)}" for name in missing}
 
 
 def each_run_table(study: Study) -> pd.DataFrame:
