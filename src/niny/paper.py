@@ -273,6 +273,14 @@ OPEN_CHOICES = (
         "Hinton et al. 2012 as remembered, with the authors' example files; not verified",
     ),
     OpenChoice(
+        "training of the conventional CNN",
+        "not stated",
+        "NIN's recipe and whitened images: rates, schedule and a weight decay of 1e-4 as for the other networks",
+        "one recipe for all; Krizhevsky's example files (cuda-convnet) have 4e-3 on the convolutions",
+        ("cifar10-cnn-fc-decay",),
+        reference="cifar10-cnn-fc",
+    ),
+    OpenChoice(
         "MNIST scaling",
         "not stated",
         "contrast normalised and whitened, with the constants of the CIFAR sets",
