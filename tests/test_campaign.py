@@ -85,8 +85,7 @@ def test_time_left_is_by_operations_where_nothing_was_timed_and_counts_checkpoin
 ) -> None:
     known, new = (params.run("smoke", name) for name in FAST)
     tasks = tasks_of(params, "smoke", FAST, 1)
-    whole = remaining.expected_seconds(tasks[1], {FAST[0]: 100.0}, tasks)
-    assert whole == pytest.approx(100 * run_flops(new) / run_flops(known))
+    assert remaining.rate_of(tasks, {FAST[0]: 100.0}) == pytest.approx(run_flops(known) / 100)
     assert remaining.share_left(tasks[1], project) == 1
     kept = runs.checkpoints(project, new, 0) / "digest" / "attempt-0"
     kept.mkdir(parents=True)

@@ -51,6 +51,7 @@ def test_the_section_tells_the_error_its_sampling_error_and_whose_weights_they_a
 
 
 def test_questions_are_answered_by_their_scores_and_never_by_ours(root: Path) -> None:
+    plant(root, PARAMS.run("full", "cifar10-nin"), 0, 10.0)
     plant_scores(root, PARAMS.run("full", "cifar10-nin"), {"gridpg3_hit.raw": (0.7, 0.6, 0.8)})
     table = foreign_table(kept(root)).set_index("Score")
     assert table.loc["claim1_rate.raw", "Value"] == "0.510"
@@ -78,6 +79,7 @@ def test_our_network_of_permuted_labels_is_a_null_for_theirs_where_it_learnt_the
 
 
 def test_their_scores_are_in_the_table_of_all_scores_and_ours_are_not_theirs(root: Path) -> None:
+    plant(root, PARAMS.run("full", "cifar10-nin"), 0, 10.0)
     plant_scores(root, PARAMS.run("full", "cifar10-nin"), {"gridpg3_hit.raw": (0.7, 0.6, 0.8)})
     scores = scores_table(kept(root)).set_index("experiment")
     assert scores.loc["cifar10-nin", "score"] == "gridpg3_hit.raw"
@@ -103,6 +105,7 @@ def test_every_kind_of_their_scores_is_folded_under_their_section(root: Path) ->
 
 
 def test_their_median_stands_beside_the_published_ones(root: Path) -> None:
+    plant(root, PARAMS.run("full", "cifar10-nin"), 0, 10.0)
     plant_scores(root, PARAMS.run("full", "cifar10-nin"), {"gridpg3_hit.raw": (0.7, 0.6, 0.8)})
     median = {"value": 0.2, "interval": [0.1, 0.3], "n": 7, "seeds": {"0": 0.2}}
     study = kept(root, scores=SCORES | {"gridpg3_mass_median.raw.confident": median})

@@ -27,6 +27,7 @@ from niny.models import (
 )
 from niny.models.loading import by_layer, load_file, read_checkpoint, read_cifar
 from niny.models.mxnet import read_params
+from niny.models.nin import CIFAR, Options, build_nin
 from niny.models.weights import save_weights
 
 # Written by MXNet 1.9.1 itself: mx.nd.save({"arg:conv1_weight": 0..5 as 1x2x1x3, "arg:conv1_bias": 0.5, "aux:x": 1, 2
@@ -263,6 +264,21 @@ def test_a_file_that_is_no_checkpoint_is_one_clear_error(tmp_path: Path, content
     with pytest.raises(NinyError, match=r"w\.pth") as caught:
         read_checkpoint(path)
     assert "\n" not in str(caught.value)
+
+
+def test_batch_norm_is_kept_after_more_updates_than_a_float16_can_count(tmp_path: Path) -> None:
+    kept, read = (build_nin(CIFAR, Options(10, width=0.05, batch_norm=True)).eval() for _ in range(2))
+    for layer in kept.modules():
+        if isinstance(layer, nn.BatchNorm2d) and layer.num_batches_tracked is not None:
+            layer.num_batches_tracked += 200_000
+            nn.init.normal_(layer.running_mean)  # type: ignore[arg-type]  # a buffer, which torch types as optional
+    save_weights(tmp_path / "kept.safetensors", kept.state_dict(), {})
+    load_file(read, tmp_path / "kept.safetensors")
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(read.eval()(images), kept.eval()(images), rtol=0.02, atol=0.02)
+    torch.save(kept.state_dict(), tmp_path / "kept.pt")
+    load_file(read, tmp_path / "kept.pt")
+    assert torch.equal(read.eval()(images), kept(images))
 
 
 def test_weights_that_do_not_fit_name_the_layer(tmp_path: Path) -> None:

@@ -190,8 +190,11 @@ def test_the_cascade_starts_at_the_last_weights_and_leaves_the_network_alone(hea
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
-def test_the_cascade_forgets_what_batch_norm_remembers() -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_cascade_forgets_what_batch_norm_remembers(shared: bool) -> None:
     net = nin_cifar(size=16, width=0.05, batch_norm=True)
+    if shared:  # as processes that share batches train it
+        nn.SyncBatchNorm.convert_sync_batchnorm(net)
     net.mlpconv1.norm_conv1.running_mean.fill_(3)  # type: ignore[union-attr]  # a layer: torch types it as any value
     *_, (_, twin) = cascade(net, 0)
     assert (twin.mlpconv1.norm_conv1.running_mean == 0).all()  # type: ignore[union-attr]  # a layer: torch types it as any value

@@ -248,9 +248,9 @@ def test_heads_are_compared_with_the_reference_by_maps_less_what_all_share(root:
     assert heads_table(load_study(PARAMS, "trial", root)).empty
     assert heads_in_short(load_study(PARAMS, "trial", root)) == []
     (told,) = heads_in_short(load_study(PARAMS, "full", root))
-    assert "`cifar10-nin-nodropout`) lies above in 1, is not told apart in 1 of 2; " in told
-    assert "`cifar10-nin-fc`) lies below in 1 of 1; " in told
-    assert told.endswith("`cifar10-cnn-gap`) is not told apart in 2 of 2.")
+    assert "`cifar10-nin-nodropout`): of 2 scores 1 lie above and 1 are not told apart; " in told
+    assert "`cifar10-nin-fc`): of 1 score 1 lie below; " in told
+    assert told.endswith("`cifar10-cnn-gap`): of 2 scores 2 are not told apart.")
     nulls = head_nulls_table(load_study(PARAMS, "full", root)).set_index("Network")
     assert [*nulls.index] == [*table.index]
     assert nulls.loc["cifar10-nin", "Largest in the true map"].startswith("n 500: ")
@@ -283,7 +283,7 @@ def test_networks_that_were_scored_alone_are_counted(root: Path) -> None:
     assert alone.startswith("One network of each experiment was scored: ")
     plant_network(root, {"claim1_rate.raw": around(0.5)}, "cifar10-nin-aug", seeds=3)
     (alone,) = one_network(load_study(PARAMS, "full", root))
-    assert alone.startswith("One network of 1 of 2 experiments was scored: ")
+    assert alone.startswith("One network of each of 1 of 2 experiments was scored: ")
     plant_network(root, {"claim1_rate.raw": around(0.5)}, seeds=3)
     assert one_network(load_study(PARAMS, "full", root)) == []
 

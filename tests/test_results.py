@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planted import IMAGES, ROOT, plant, project, study_params
+from planted import IMAGES, ROOT, plant, plant_scores, project, study_params
 
 from niny.errors import NinyError
 from niny.evaluation.claims import judge, load_claims
@@ -129,6 +129,8 @@ def test_an_error_that_its_predictions_do_not_give_is_refused(root: Path) -> Non
 
 
 def test_map_scores_are_read_beside_the_runs(root: Path) -> None:
+    for seed in range(2):
+        plant(root, RUN, seed, 10.0)
     score = {"value": 0.5, "interval": [0.4, 0.6], "n": 2, "seeds": {"0": 0.45, "1": 0.55}}
     write_json(root / "results/full/maps/cifar10-nin.json", {"scores": {"hit.raw": score}})
     maps = load_results(PARAMS, "full", root)["cifar10-nin"].maps
@@ -156,11 +158,22 @@ def test_the_judge_reads_what_map_scoring_records_for_every_claim_about_maps(roo
     names = set().union(*(_scores_of(c.rule) for c in about_maps))
     for experiment in {name for c in about_maps for name in c.rule.experiments}:
         seeds = {k: {name: score(*_planted(name, k), 500) for name in names} for k in range(5)}
+        for k in seeds:
+            plant(root, PARAMS.run("full", experiment), k, 10.0)
         save_scores(root / f"results/full/maps/{experiment}.json", experiment, "full", "gap", over_seeds(seeds))
     verdicts = judge(about_maps, load_results(PARAMS, "full", root), evidence=True)
     assert {v.n for v in verdicts} == {5}
     assert {v.status for v in verdicts} <= {"supported", "refuted", "undecided"}
     assert "supported" in {v.status for v in verdicts}
+
+
+def test_scores_of_networks_that_collapsed_are_no_evidence(root: Path) -> None:
+    run = PARAMS.run("full", "cifar10-nin")
+    plant(root, run, 0, 90.0, collapsed=True)
+    plant_scores(root, run, {"claim1_rate.raw": (0.1, 0.09, 0.11)})
+    assert load_results(PARAMS, "full", root)["cifar10-nin"].maps == {}
+    plant(root, run, 0, 10.0)
+    assert "claim1_rate.raw" in load_results(PARAMS, "full", root)["cifar10-nin"].maps
 
 
 def _asks_maps(rule: Rule) -> bool:

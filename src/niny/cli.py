@@ -359,7 +359,8 @@ def run_campaign(options: argparse.Namespace) -> None:
             campaign(tasks, root, compute, until - time.monotonic(), say_busy=quiet)
     finally:  # what is left is told of a campaign that failed or was stopped, too
         left = [task for task in tasks if not task.finished(root)]
-        print(describe_left(tasks, left, root, compute, options.jobs))
+        if options.worker is None:
+            print(describe_left(tasks, left, root, compute, options.jobs))
     if options.worker is None:
         check_data(left, root)
 

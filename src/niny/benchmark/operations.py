@@ -16,7 +16,7 @@ def image_flops(run: Run) -> float:
 
 
 def operations(net: Network, images: torch.Tensor, recipe: Recipe) -> float:
-    """Of one image's forward and backward pass, counted on PyTorch's device without memory: nothing is computed."""
+    """Of one image's forward and backward pass."""
     labels = torch.zeros(len(images), dtype=torch.int64)
     with FlopCounterMode(display=False) as counter:
         loss_of(net(images), labels, recipe).backward()

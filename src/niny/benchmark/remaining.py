@@ -24,7 +24,9 @@ def describe_left(tasks: Sequence[Task], left: Sequence[Task], root: Path, compu
     if not measured:
         return f"{text}; {len(left)} are left, of which none was timed on such a machine"
     took = {name: statistics.mean(seconds) for name, seconds in measured.items()}
-    seconds = sum(share_left(task, root) * expected_seconds(task, took, tasks) for task in left)
+    rate = rate_of(tasks, took)
+    whole = [took.get(task.run.experiment.name) or run_flops(task.run) / rate for task in left]
+    seconds = sum(share_left(task, root) * lasts for task, lasts in zip(left, whole, strict=True))
     never = sorted({task.run.experiment.name for task in left} - set(took))
     told = f"; of {', '.join(never)} by operations" if never else ""
     return f"{text}; {len(left)} are left, about {clock(seconds / jobs)} by what was measured{told}"
@@ -41,13 +43,10 @@ def measured_seconds(finished: Sequence[Task], root: Path, compute: Compute) -> 
     return found
 
 
-def expected_seconds(task: Task, took: Mapping[str, float], tasks: Sequence[Task]) -> float:
-    """Of a whole run: what its experiment's runs took, or by its operations at the rate of all that were timed."""
-    if (name := task.run.experiment.name) in took:
-        return took[name]
-    timed = {other.run.experiment.name: other.run for other in tasks if other.run.experiment.name in took}
-    rate = sum(run_flops(run) for run in timed.values()) / sum(took.values())
-    return run_flops(task.run) / rate
+def rate_of(tasks: Sequence[Task], took: Mapping[str, float]) -> float:
+    """Operations a second of all experiments that were timed."""
+    timed = {task.run.experiment.name: task.run for task in tasks if task.run.experiment.name in took}
+    return sum(run_flops(run) for run in timed.values()) / sum(took.values())
 
 
 def share_left(task: Task, root: Path) -> float:

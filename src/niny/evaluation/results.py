@@ -6,6 +6,7 @@ but no mean, interval or verdict is taken over it, because one run at chance say
 A run that learned some classes and never answers the others has finished, and its error counts as it is: outputs fall
 silent one by one and may come back, so no number of them is the one that would make a network collapsed.
 A record made with other settings than params.yaml has now is named so in the run table, and counts for nothing.
+Scores of class maps count where every network that they are of has finished.
 """
 
 import csv
@@ -133,12 +134,13 @@ def _check_metrics(metrics: Mapping[str, Any], path: Path) -> None:
 
 
 def _result(records: Sequence[RunRecord], root: Path, maps: Mapping[str, Score]) -> ExperimentResult:
+    finished = {r.seed for r in records}
     return ExperimentResult(
         test_errors={r.seed: float(r.metrics["test_error"]) for r in records},
         train_errors={r.seed: float(r.metrics["train_error"]) for r in records},
         correct={r.seed: read_correct(root / r.folder, r.metrics["test_error"]) for r in records},
         history={r.seed: read_history(root / r.folder / "history.csv") for r in records},
-        maps=maps,
+        maps={name: score for name, score in maps.items() if score.seeds.keys() <= finished},
     )
 
 

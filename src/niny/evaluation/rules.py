@@ -163,7 +163,7 @@ class Ordering:
         values = [by_seed(results.get(name, NOTHING), self.quantity, self.first_epoch) for name in self.experiments]
         missing = [name for name, of in zip(self.experiments, values, strict=True) if not of]
         if missing:
-            return Verdict("not run", None, None, 0, None, f"nothing recorded for {', '.join(missing)}")
+            return Verdict("not run", None, None, 0, None, f"no finished run of {', '.join(missing)}")
         pairs = [paired(a, b) for a, b in pairwise(values)]
         if not all(pair.difference.n for pair in pairs):
             return Verdict("undecided", None, None, 0, None, "no seed in common")
@@ -303,7 +303,7 @@ def side(
 
 
 def show(low: float, high: float) -> str:
-    """An interval, or a single number, to two decimals; more where that would hide it."""
+    """An interval, or a single number, to four digits."""
     return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 

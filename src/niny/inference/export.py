@@ -22,13 +22,14 @@ import torch
 from torch import Tensor, nn
 
 from niny.data.preprocess import DIVISORS, contrast, lcn
-from niny.data.transforms import IMAGENET_MEAN, ImageNetTransform, Transform
+from niny.data.transforms import ImageNetTransform, Transform
 from niny.errors import NinyError
 from niny.files import replacing, write_text
 from niny.inference.description import IMAGENET
 from niny.inference.model import Model
 from niny.maps.forward import why_no_maps, why_one_size
-from niny.models.weights import load_weights, save_weights
+from niny.models.loading import load_file
+from niny.models.weights import save_weights
 
 TOLERANCE = 1e-5  # of the largest value, for the file's outputs against the network's
 OUTPUTS = ("probabilities", "class_maps")
@@ -67,8 +68,7 @@ class Normalise(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         if isinstance(self.transform, ImageNetTransform):
-            centred = pixels.float() - torch.tensor(IMAGENET_MEAN)[:, None, None]
-            return centred.flip(1) if self.transform.blue_first else centred
+            return self.transform.normalise(pixels)
         spec = self.transform.fit.spec
         x = contrast(pixels, spec)
         if self.mean is None:
@@ -235,7 +235,7 @@ def run_safetensors(path: Path, model: Model, x: Tensor) -> tuple[Tensor, ...]:
     twin = copy.deepcopy(Exported(model, pixels=False))
     for value in twin.state_dict().values():
         value.fill_(0)
-    twin.net.load_state_dict(load_weights(path)[0])
+    load_file(twin.net, path)
     with torch.no_grad():
         return tuple(twin(x))
 

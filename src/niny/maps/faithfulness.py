@@ -1,10 +1,10 @@
-"""Does the network use what a map marks? Pixels restored in the map's order (insertion, Petsiuk et al. 2018).
+"""Does the network use what a map marks? Pixels restored or removed in the map's order (Petsiuk et al. 2018).
 
 From a blurred image, pixels come back an eighth of them at a time, in the order of the map of the predicted class;
-what counts is the area under that class's probability. At 32 pixels any blob in the middle does nearly as well, so
-the score is the gain over such a blob and over another image's map, not the area itself. The blur is of the
-preprocessed image (sigma an eighth of the side). Pixels of one cell of the map come together; tied cells come in an
-order drawn by chance, the same for all maps.
+what counts is the area under that class's probability (insertion). Deletion goes the other way, from the image to the
+blurred one. At 32 pixels any blob in the middle does nearly as well, so the score is the gain over such a blob and over
+another image's map, not the area itself. The blur is of the preprocessed image (sigma an eighth of the side). Pixels of
+one cell of the map come together; tied cells come in an order drawn by chance, the same for all maps.
 """
 
 from collections.abc import Mapping

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from niny.config import Run
 from niny.models import Network, build, initialise
 from niny.models.baselines import MaxoutNetwork
-from niny.models.blocks import Dropout, FullyConnected, LocallyConnected
+from niny.models.blocks import BATCH_NORM, Dropout, FullyConnected, LocallyConnected
 
 PIXELS = 32 * 32 * 32  # of one batch: what a processor's cache likes; no result depends on it
 
@@ -76,7 +76,7 @@ def untrained(net: Network, seed: int) -> Network:
     """The same network with freshly drawn weights (He): what architecture alone brings to a score."""
     fresh = copy.deepcopy(net)
     for layer in fresh.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, BATCH_NORM):
             layer.reset_parameters()
     initialise(fresh, "he", 0.0, seed)
     return fresh

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from niny.maps.forward import class_maps, logits
 from niny.maps.views import raw
 from niny.models import Network
+from niny.models.blocks import BATCH_NORM
 from niny.models.network import WEIGHTED, fan_in
 
 View = Callable[[Tensor], Tensor]
@@ -35,7 +36,7 @@ def cascade(net: Network, seed: int) -> Iterator[tuple[str, Network]]:
     twin = copy.deepcopy(net)
     generator = torch.Generator().manual_seed(seed)
     for name, layer in reversed([*twin.named_modules()]):
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, BATCH_NORM):
             layer.reset_parameters()
         elif isinstance(layer, WEIGHTED):
             _redraw(layer, generator)

@@ -86,8 +86,9 @@ def score_network(
     """Score `net` on preprocessed test images N x C x H x W with labels N, on the network's device.
 
     `names` are those of the classes. `grids` of each kind are drawn; translation is measured on twice as many images,
-    insertion, deletion and detection on a fifth, all chosen by `seed` alone. `compute` is the precision, float32 unless
-    given. Returns {name: {value, interval, n}}; scores that a network cannot have are absent, `skipped` says why.
+    insertion, deletion and detection on a fifth, equivariance on a third, all chosen by `seed` alone. `compute` is the
+    precision, float32 unless given. Returns {name: {value, interval, n}}; scores that a network cannot have are absent,
+    `skipped` says why.
     """
     subject = Subject(net, images, labels, names, seed)
     with (compute or choose_compute(images.device.type, "float32")).autocast():

@@ -43,6 +43,9 @@ class MLPConv(nn.Sequential):
         super().__init__(parts)
 
 
+BATCH_NORM = (nn.BatchNorm2d, nn.SyncBatchNorm)  # the latter in its place where processes share batches
+
+
 class Dropout(nn.Module):
     """Dropout after Hinton et al.: each value survives training with probability 1 - rate.
 
@@ -86,7 +89,8 @@ def survivors(like: Tensor, level: int) -> Tensor:
     """A random mask, bool, in shape and layout of `like`; a value survives with probability level / 256.
 
     On a CPU it is drawn as random bytes, eight from each 64-bit number: drawing values one by one costs more than the
-    convolutions of a narrow network. On a GPU drawing costs nothing once a compiler joins it to the product with x.
+    convolutions of a narrow network. On a GPU drawing costs nothing once a compiler joins it to the product with x (a
+    network that is fused by hand draws its own bytes: niny.training.fused).
     """
     if like.device.type == "cpu":
         return random_bytes(like) < level

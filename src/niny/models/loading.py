@@ -30,6 +30,7 @@ from niny.models.weights import LARGEST, load_weights
 
 State = Mapping[str, Tensor]
 MOST_CLASSES = 1000
+COUNTER = ".num_batches_tracked"  # of batch norm's updates, which no network here reads
 
 
 def read_raw(path: Path) -> dict[str, Tensor]:
@@ -42,7 +43,7 @@ def read_raw(path: Path) -> dict[str, Tensor]:
 def by_layer(state: State) -> dict[str, Tensor]:
     """Tensors under their layers' own names, `<layer>.<weight or bias>`, a variant's renamed to the authors'."""
     names = LAYER_NAMES.get(variant_of(state) or "", {})
-    return {_short(key, names): value for key, value in state.items()}
+    return {_short(key, names): value for key, value in state.items() if not key.endswith(COUNTER)}
 
 
 def _short(key: str, names: Mapping[str, str]) -> str:
@@ -52,7 +53,7 @@ def _short(key: str, names: Mapping[str, str]) -> str:
 
 def fill(net: nn.Module, state: State, path: Path) -> None:
     """Copy `state` (named by layer) into `net`. Raises NinyError naming the first layer that is missing or another."""
-    wanted = {_short(key, {}): value for key, value in net.state_dict().items()}
+    wanted = by_layer(net.state_dict())
     for key, value in wanted.items():
         if key not in state:
             raise NinyError(f"{path} does not fit the network: {key} is missing")

@@ -25,11 +25,16 @@ LARGEST = 1 << 28  # bytes of a weights file, and of its tensors: the largest ne
 def save_weights(
     path: Path, state: Mapping[str, Tensor], about: Mapping[str, str], dtype: torch.dtype = torch.float16
 ) -> None:
-    """Write `state` as float16, or as float32, with `about` as the file's metadata."""
+    """Write `state` as float16, or as float32, with `about` as the file's metadata.
+
+    Counters stay out: the updates that batch norm has seen are no weight, and soon more than a float16 can hold.
+    """
     kind = {torch.float16: "F16", torch.float32: "F32"}[dtype]
     header: dict[str, Any] = {"__metadata__": dict(about)}
     blobs, offset = [], 0
     for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            continue
         blob = tensor.detach().cpu().to(dtype).contiguous().numpy().tobytes()
         header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [offset, offset + len(blob)]}
         blobs.append(blob)

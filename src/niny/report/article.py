@@ -288,9 +288,9 @@ def curves(study: Study) -> Section:
 
 def by_heart(study: Study, experiment: str, label: str) -> list[str]:
     """Of each run that came to know the training images and lost some again at the first learning rate: when."""
-    first = study.run(experiment).recipe.phases[0][0]
     told = []
     for seed, rows in study.result(experiment).history.items():
+        first = study.run(experiment).recipe.phases[0][0]
         errors = {row["epoch"]: row["train_error_masked"] for row in rows if row["epoch"] <= first}
         least = min(errors, key=errors.__getitem__, default=0)
         later = {epoch: error for epoch, error in errors.items() if epoch > least}
@@ -342,7 +342,7 @@ def tried_table(study: Study, scale: str) -> Table:
     note = (
         f"Runs on all but the last {held} training images, a line each. The error is that on these, with its sampling "
         "error (95 %): no test image was looked at. A few epochs tell what learns at once and what dies, not what "
-        "would learn later. A run whose outputs all die begins again, three times at most."
+        "would learn later. A run whose outputs all die begins again: three attempts at most."
         f"{silenced(study, scale, runs)}{died_elsewhere(study, scale)}"
     )
     tried = frame["Tried"] + "\n" + frame["Experiment"]
@@ -436,7 +436,7 @@ def of_runs(study: Study) -> str:
 
 
 def not_run(study: Study) -> Section:
-    words = ("Nothing below may be read as a result. How long each would take stands in the last table of this page.",)
+    words = ("Nothing below may be read as a result. The last table of this page has the time of a run at this scale.",)
     why = missing_table(study).groupby("Why", sort=False)["Not run"].agg(", ".join).rename("Missing").reset_index()
     return Section("missing", "What was not run, and why", words, (table(study, "Not run", why, "missing"),))
 
@@ -447,7 +447,8 @@ def estimated(study: Study) -> str:
     if found is None:
         return ""
     machine = machine_name(found["machine"])
-    return f" Where none is recorded: the least that its operations take on the quickest machine measured, `{machine}`."
+    least = "the least that its operations take on the quickest machine of `niny bench`"
+    return f" Where none is recorded: {least}, `{machine}`."
 
 
 def again(study: Study) -> Section:

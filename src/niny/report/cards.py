@@ -15,6 +15,7 @@ from niny.evaluation.results import RunRecord, read_runs, read_scores
 from niny.evaluation.rules import Score
 from niny.evaluation.statistics import sampling_error
 from niny.files import write_json, write_text
+from niny.maps.meaning import MEANINGS
 from niny.models.registry import INDEX, LICENCE, goes_by_name, sha256
 from niny.models.weights import load_weights
 from niny.report.markdown import plain
@@ -90,7 +91,7 @@ def card(run: Run, facts: dict[str, Any], scores: dict[str, Score]) -> str:
         _data(run.data),
         _recipe(run, facts),
         _error(facts),
-        _maps(scores),
+        _maps(scores, facts["seed"]),
         _limits(run),
         _origin(facts),
     ]
@@ -142,12 +143,18 @@ def _error(facts: dict[str, Any]) -> str:
 That interval is for the sampling of test images and does not speak of other seeds."""
 
 
-def _maps(scores: dict[str, Score]) -> str:
-    plain = {name: s for name, s in scores.items() if name.endswith(".raw") or "." not in name}
-    if not plain:
+def _maps(scores: dict[str, Score], seed: int) -> str:
+    raw = {name: s for name, s in scores.items() if name.endswith(".raw") or "." not in name}
+    if not raw:
         return "## Class maps\n\nNot scored."
-    rows = [f"| {name} | {_number(s.value)} | {_interval(s)} |" for name, s in sorted(plain.items())]
-    return "\n".join(["## Class maps", "", "| score | value | 95 % interval |", "|---|---|---|", *rows])
+    rows = [
+        f"| {MEANINGS.get(name.partition('.')[0], name)} | {name} | {_number(s.seeds.get(seed, s.value))} "
+        f"| {len(s.seeds)} | {_number(s.value)} | {_interval(s)} |"
+        for name, s in sorted(raw.items())
+    ]
+    head = "| what | score | these weights | networks | their mean | 95 % interval |\n|---|---|---|---|---|---|"
+    words = "Of maps as they are; means are over all networks of the experiment that were scored."
+    return "\n".join(["## Class maps", "", words, "", head, *rows])
 
 
 def _number(value: float) -> str:

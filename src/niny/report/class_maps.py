@@ -120,8 +120,9 @@ def one_network(study: Study) -> list[str]:
     """A caution where intervals are over images alone."""
     names = scored(study)
     alone = [n for n in names if max(len(score.seeds) for score in study.result(n).maps.values()) < 2]
-    which = "each experiment" if len(alone) == len(names) else f"{len(alone)} of {plural(len(names), 'experiment')}"
-    return [f"One network of {which} was scored: its intervals are over images and speak of it alone."] * bool(alone)
+    which = "each experiment" if len(alone) == len(names) else f"each of {len(alone)} of {len(names)} experiments"
+    told = f"One network of {which} was scored: there, intervals are over images and speak of that network alone."
+    return [told] * bool(alone)
 
 
 def unmeasured(study: Study) -> list[str]:
@@ -148,10 +149,11 @@ def scores_of_maps(study: Study) -> Table:
         note += f" The null of permuted labels is missing: {why}."
     elif twin := permuted_twin(study, REFERENCE):
         run = study.run(twin)
+        same = replace(run.recipe, phases=study.run(REFERENCE).recipe.phases) == study.run(REFERENCE).recipe
         note += (
             f" The network of permuted labels differs in more than these: it is {run.experiment.title}, trained for "
+            f"{run.recipe.epochs} epochs{'' if same else ' by a recipe of its own'} (`{twin}`)."
         )
-        note += f"{run.recipe.epochs} epochs by a recipe of its own (`{twin}`)."
     return table(study, "Questions to the class maps", narrow(frame), "map-questions", names, note)
 
 

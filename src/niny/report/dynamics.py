@@ -44,10 +44,11 @@ def dynamics_picture(study: Study) -> Picture:
     return Picture(
         "map-epochs",
         "Class maps while networks learn",
-        "64 fixed test images, looked at in the epochs in which the errors are, in four readings of their maps; time "
-        "runs to the right, as the test error falls. A line is the mean over the runs of an experiment, its last epoch "
-        "the large dot with its 95 % interval: over runs or, of a single one, over the images, where it was recorded. "
-        "Nothing was chosen by these images. Dotted: chance; a flat map's entropy is 1, its Gini index 0.",
+        f"{IMAGES} fixed test images, looked at whenever the test error was measured, in four readings of their maps; "
+        "time runs to the right, as the test error falls. A line is the mean over the runs of an experiment, its last "
+        "epoch the large dot with its 95 % interval: over runs or, of a single one, over the images, where it was "
+        f"recorded. Nothing was chosen by these images. Dotted: chance, with {classes_of(study)} classes or nine "
+        "cells; a flat map's entropy is 1, its Gini index 0.",
         "Line plots of map scores against the test error. " + ("; ".join(told) or "Nothing was measured") + ".",
     )
 
@@ -92,8 +93,13 @@ def draw_dynamics(study: Study) -> Figure:
 
 def chance_of(study: Study) -> dict[str, float]:
     """What maps that know nothing give: the true one of K holds the largest cell, the right one of nine the mass."""
-    levels = {"claim1_rate": 1 / study.run(REFERENCE).data.classes, "gridpg3_mass": 1 / 9}
+    levels = {"claim1_rate": 1 / classes_of(study), "gridpg3_mass": 1 / 9}
     return {column: levels[look] for (look, _), column in COLUMNS.items() if look in levels}
+
+
+def classes_of(study: Study) -> int:
+    """Of the reference's data."""
+    return study.params.datasets[study.params.experiments[REFERENCE].dataset].classes
 
 
 def _label(panels: NDArray[np.object_], errors: Sequence[float]) -> None:

@@ -161,7 +161,7 @@ def figure_3_picture(study: Study) -> Picture:
 def _last_words(study: Study, experiment: str) -> str:
     error = study.errors(experiment).mean
     epochs = distinct(study.of(experiment, "finished")["epochs"])
-    return "not run" if error is None else f"{error:.2f} % test error after {epochs} epochs"
+    return study.silence(experiment) if error is None else f"{error:.2f} % test error after {epochs} epochs"
 
 
 FLOOR = 0.1  # per cent: a logarithmic axis has no place for 0, so errors below are drawn here

@@ -14,7 +14,7 @@ from niny.report.questions import QUESTIONS, Question, fair, relation
 from niny.report.readings import fewer, nulls_listed
 from niny.report.scores import scored_networks
 from niny.report.study import REFERENCE, Study, count, ours
-from niny.report.words import NONE, number, through
+from niny.report.words import NONE, listed, number, plural, through
 
 APART = "other cells"  # correlations of maps of different resolution do not compare
 WHERE = {"above": "above", "not told apart from": "not apart", "below": "below"}
@@ -84,21 +84,21 @@ def _compares(study: Study, network: str, question: Question) -> bool:
 def heads_in_short(study: Study) -> list[str]:
     """Of each rival, in how many scores its maps lie above the reference's, below, and are not told apart."""
     told = [
-        f"{study.params.experiments[rival].title} (`{rival}`) {_counted(study, rival)}"
+        f"{study.params.experiments[rival].title} (`{rival}`): {_counted(study, rival)}"
         for rival in _compared(study)[1:]
     ]
-    start = f"Held against `{REFERENCE}` by maps less their mean over the classes, score by score"
-    return [f"{start}: {'; '.join(told)}."] if told else []
+    start = f"Maps less their mean over the classes, against those of `{REFERENCE}`"
+    return [f"{start}. {'; '.join(told)}."] if told else []
 
 
 def _counted(study: Study, rival: str) -> str:
-    """`lies below in 5 of 8, is not told apart in 3`."""
+    """`of 8 scores 5 lie below and 3 are not told apart`."""
     ours, theirs = study.result(REFERENCE).maps, study.result(rival).maps
     asked = [q for q in _asked(study) if fair(q.score) in theirs and _compares(study, rival, q)]
     found = Counter(relation(theirs[fair(q.score)], ours[fair(q.score)]) for q in asked)
-    words = {"above": "lies above in {}", "below": "lies below in {}", "not told apart from": "is not told apart in {}"}
+    words = {"above": "{} lie above", "below": "{} lie below", "not told apart from": "{} are not told apart"}
     counts = [form.format(found[where]) for where, form in words.items() if found[where]]
-    return f"{', '.join(counts)} of {len(asked)}"
+    return f"of {plural(len(asked), 'score')} {listed(counts)}"
 
 
 def _lines(*parts: str) -> str:

@@ -18,7 +18,7 @@ from niny.report.markdown import code, plain
 from niny.report.pipeline import pipeline_text
 from niny.report.spread import spread_findings
 from niny.report.study import REFERENCE, Study, count, load_study, ours, scale_label
-from niny.report.tables import next_run, verdict
+from niny.report.tables import interval, verdict
 from niny.report.trust import read_records
 from niny.report.words import NONE
 
@@ -183,7 +183,7 @@ def row(study: Study, experiment: str) -> tuple[str, str, str, str, str, str]:
         NONE if paper is None else f"{paper:.2f}",
         ours(study, experiment),
         count(study, experiment),
-        next_run(study, experiment),
+        interval(study, experiment, "prediction"),
         verdict(study, experiment),
     )
 
@@ -205,7 +205,7 @@ def notebooks_text(root: Path, prefix: str) -> str:
 
 
 def commands_text(root: Path) -> str:
-    """The two commands to start with, and how long each took in a clean clone, if that was measured."""
+    """The commands to start with, and how long each took in a clean clone, if that was measured."""
     path = root / "results" / "commands.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"seconds": {}}
     took = found["seconds"] | torture_seconds(root)

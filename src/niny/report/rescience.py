@@ -39,8 +39,8 @@ from niny.report.page import HERE, sections_in_markdown
 from niny.report.parts import Article, Part, Section, report_command, table
 from niny.report.settings import data_table, recipes_table
 from niny.report.study import REFERENCE, Study, load_study, scale_kind, scale_label
-from niny.report.tables import claims_table
-from niny.report.words import distinct, duration, listed, number, plural, printed, through
+from niny.report.tables import claims_table, took
+from niny.report.words import distinct, listed, number, plural, printed, through
 from niny.strict_yaml import load_yaml
 
 CITATION = "CITATION.cff"
@@ -156,8 +156,13 @@ def methodology(study: Study) -> tuple[Section, ...]:
         ),
         Section("hyperparameters", "Hyperparameters", tuple(hyperparameters(study)), (recipes,), level=3),
         Section("setup", "Experimental setup and code", setup(study), level=3),
-        Section("computation", "Computational cost", cost(study).words, cost(study).items[:-1], level=3),
+        Section("computation", "Computational cost", cost(study).words, costs(study), level=3),
     )
+
+
+def costs(study: Study) -> tuple[Part, ...]:
+    """What it cost, without what else takes time on each machine."""
+    return tuple(item for item in cost(study).items if item.file != "tables/speed.csv")
 
 
 def hyperparameters(study: Study) -> list[str]:
@@ -171,7 +176,7 @@ def hyperparameters(study: Study) -> list[str]:
 def setup(study: Study) -> tuple[str, ...]:
     versions = distinct(v for v in study.runs["torch"] if isinstance(v, str))
     return (
-        f"{plural(len(study.experiments), 'experiment')} with {plural(study.scale.seeds, 'seed')} each, all derived "
+        f"{plural(len(study.experiments), 'experiment')}, {plural(study.wanted, 'run')} in all, with seeds derived "
         f"from the root seed {study.params.root_seed}. PyTorch: {versions}. `{report_command(study)}` makes "
         "everything again.",
         "A number of the paper is held against the 95 % prediction interval of one more run; ablations are paired by "
@@ -254,7 +259,7 @@ def easy(study: Study) -> list[str]:
     if len(runs):
         lines.append(
             f"The network is small: `{REFERENCE}` has {distinct(f'{n:,}' for n in runs['parameters'])} parameters, and "
-            f"a run takes {duration(float(runs['training_seconds'].median()))} of training (median)."
+            f"to train it took {took(runs)}."
         )
     exact = study.result(REFERENCE).maps.get("completeness_error")
     found = (
@@ -272,7 +277,7 @@ def easy(study: Study) -> list[str]:
 def difficult(study: Study) -> list[str]:
     """What the paper and the records show to have been in the way."""
     tried = [choice for choice in OPEN_CHOICES if choice.experiments]
-    known = [c for c in tried if all(study.errors(name).mean is not None for name in c.experiments)]
+    known = [choice for choice in tried if all(len(study.of(name)) for name in choice.experiments)]
     drop, plain = FIGURE_3.test_dropout[-1], FIGURE_3.test_no_dropout[-1]
     lines = [
         f"The paper leaves {len(OPEN_CHOICES)} choices open. {len(tried)} of them have an experiment that chooses "

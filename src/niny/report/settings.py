@@ -45,8 +45,9 @@ def recipes_table(study: Study) -> pd.DataFrame:
     users: dict[str, list[str]] = {}
     for experiment in study.experiments:
         name, recipe = study.scale.recipe or experiment.recipe, study.run(experiment.name).recipe
-        if columns.setdefault(name, recipe) != recipe:  # the same but for the loss, which is the experiment's own
-            name = f"{name}, {recipe.loss.replace('_', ' ')}"
+        if (usual := columns.setdefault(name, recipe)) != recipe:  # an experiment may set a part of it for itself
+            own = [f"{what} {value}" for what, value in _settings(recipe).items() if value != _settings(usual)[what]]
+            name = ", ".join([name, *own])
             columns[name] = recipe
         users.setdefault(name, []).append(experiment.name)
     cells = {name: {"experiments": ", ".join(users[name])} | _settings(recipe) for name, recipe in columns.items()}

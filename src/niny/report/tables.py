@@ -7,7 +7,7 @@ error of the test set) and `map-scores.csv` hold numbers.
 
 import os
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -110,26 +110,19 @@ def _paper_row(study: Study, row: Row) -> dict[str, str]:
         "Paper %": f"{row.error:.2f}",
         "Ours %": ours(study, row.experiment),
         "n": count(study, row.experiment) if row.experiment else NONE,
-        "Mean, 95 %": mean_interval(study, row.experiment) if row.experiment else NONE,
-        "One more run, 95 %": next_run(study, row.experiment) if row.experiment else NONE,
+        "Mean, 95 %": interval(study, row.experiment, "interval") if row.experiment else NONE,
+        "One more run, 95 %": interval(study, row.experiment, "prediction") if row.experiment else NONE,
         "Verdict": verdict(study, row.experiment),
         "Runs": folder_of(study, row.experiment),
     }
 
 
-def mean_interval(study: Study, experiment: str) -> str:
-    """The t interval of the mean, or the words for one run and for none."""
+def interval(study: Study, experiment: str, of: Literal["interval", "prediction"]) -> str:
+    """The interval of the mean or that of one more run, or the words for one run and for none."""
     summary = study.errors(experiment)
-    if summary.interval is not None:
-        return between(summary.interval)
-    return "one run" if summary.n == 1 else ours(study, experiment)
-
-
-def next_run(study: Study, experiment: str) -> str:
-    """The prediction interval, or the words for one run and for none."""
-    summary = study.errors(experiment)
-    if summary.prediction is not None:
-        return between(summary.prediction)
+    found = summary.interval if of == "interval" else summary.prediction
+    if found is not None:
+        return between(found)
     return "one run" if summary.n == 1 else ours(study, experiment)
 
 
@@ -289,7 +282,9 @@ def _effect(study: Study, experiment: str, reference: str) -> str:
     pair = paired(study.result(experiment).test_errors, study.result(reference).test_errors).difference
     collapsed = collapses(study, experiment)
     if pair.mean is None:
-        return f"{experiment}: {study.silence(experiment)}"
+        lacking = next((name for name in (experiment, reference) if not study.errors(name).n), None)
+        told = f"{experiment}: no seed in common with {reference}"
+        return told if lacking is None else f"{lacking}: {study.silence(lacking)}"
     how_sure = "one run" if pair.interval is None else f"{between(pair.interval, '+.2f')}, n = {pair.n}"
     to = "" if reference == REFERENCE else f" to {reference}"
     return f"{experiment}: {pair.mean:+.2f} points{to} ({how_sure}{collapsed})"
@@ -374,7 +369,9 @@ HARD_TO_GET = {
 
 def missing_table(study: Study) -> pd.DataFrame:
     """What the paper measured, or this study set out to, and is not recorded at this scale, with the reason."""
-    wanted = dict.fromkeys([*reported(), *study.params.experiments])
+    held = trial_scale(study.params)
+    own = [e.name for e in study.params.experiments.values() if e.scales != (held,)]  # trials have a table of their own
+    wanted = dict.fromkeys([*reported(), *own])
     rows = [{"Not run": name, "Why": why} for name in wanted if (why := _missing(study, name))]
     literature = [part.place for part in TABLES for row in part.rows if row.experiment is None]
     where = listed(list(dict.fromkeys(literature)))
@@ -407,7 +404,7 @@ def reproduce_table(study: Study) -> pd.DataFrame:
                 "Command": f"niny train {experiment.name} --scale {study.scale.name}",
                 "Recorded": f"{len(study.of(experiment.name))} of {len(study.run(experiment.name).seeds)} seeds",
                 "Test error, %": ours(study, experiment.name),
-                "A run takes": _took(study.of(experiment.name)) or expected.get(experiment.name, NONE),
+                "A run takes": took(study.of(experiment.name)) or expected.get(experiment.name, NONE),
                 "Runs": folder_of(study, experiment.name),
                 "Commit": distinct(commits(study.of(experiment.name))),
             }
@@ -416,7 +413,7 @@ def reproduce_table(study: Study) -> pd.DataFrame:
     )
 
 
-def _took(runs: pd.DataFrame) -> str:
+def took(runs: pd.DataFrame) -> str:
     """The median time of training on each kind of machine."""
     took = runs["training_seconds"].groupby(hardware(runs), sort=False).median()
     return "; ".join(f"{duration(float(seconds))} on {machine}" for machine, seconds in took.items())

@@ -26,7 +26,10 @@ FILE_BLOCK = 10_000  # the authors' batch files: consecutive slices within each,
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Preprocessed images N x C x H x W and labels N on the device; test images in float32, for the final error."""
+    """Preprocessed images N x C x H x W and labels N on the device; test images in float32, for the final error.
+
+    Training images that a scale holds out stand in for them in the precision that all training images are kept in.
+    """
 
     train_images: Tensor
     train_labels: Tensor

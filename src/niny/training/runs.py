@@ -29,7 +29,8 @@ from niny.errors import NinyError
 from niny.files import replacing_record, write_json
 from niny.maps.records import OF_ONE_SEED
 from niny.models import Network, build, initialise, parameter_count
-from niny.models.weights import load_weights, save_weights
+from niny.models.loading import load_file
+from niny.models.weights import save_weights
 from niny.training import record
 from niny.training.checkpoint import load_checkpoint, save_checkpoint
 from niny.training.device import Compute, choose_compute, exact
@@ -44,8 +45,8 @@ from niny.training.snapshots import FOLLOWED, followed_maps, keep_followed, keep
 from niny.training.update import Update, make_update
 
 ATTEMPTS = 3
-KEEP_EVERY = {"cpu": 0.0, "cuda": 5.0}  # seconds: after each epoch, but a GPU's take half a second
-LATEST = 8  # epochs that tell how long the next one may take: not the first, in which a GPU's kernels are compiled
+KEEP_EVERY = {"cpu": 0.0, "cuda": 5.0}  # seconds: after each epoch, but a GPU's take about one
+LATEST = 8  # epochs that tell how long the next one may take: soon not the first, in which kernels are compiled
 LIVE_PROBE = 500  # training images that tell whether the outputs are alive
 
 Say = Callable[[str], None]
@@ -64,7 +65,8 @@ def say_progress(line: str) -> None:
 def prepare_data(run: Run, root: Path, compute: Compute) -> TrainingData:
     """Load, preprocess with what was fitted on the training images, and put everything on the device.
 
-    SVHN is trained on its extra images too (section 4.4). A scale with a holdout sees no test image at all.
+    SVHN is trained on its extra images too (section 4.4), and on those that the paper kept for validation. A scale with
+    a holdout sees no test image at all.
     """
     fetch_embedded(run.data.name, root / "data")
     dataset = load(run.data.name, root / "data")
@@ -399,7 +401,7 @@ def keep_weights(
     path = folder / "weights.safetensors"
     about = {"experiment": run.experiment.name, "scale": run.scale.name, "run_digest": run.digest}
     save_weights(path, net.state_dict(), about)
-    net.load_state_dict(load_weights(path)[0])
+    load_file(net, path)
     return evaluate(net, images, labels, compute).error
 
 

@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from niny.config import Recipe
 from niny.errors import NinyError
 from niny.models import Network
-from niny.models.blocks import Dropout
+from niny.models.blocks import BATCH_NORM, Dropout
 from niny.training.device import Compute
 from niny.training.joined import JoinedNetwork, can_join
 from niny.training.processes import part, part_of, size, summed
@@ -136,7 +136,7 @@ class PartedUpdate(Update):
 
 
 def has_batch_norm(net: Network) -> bool:
-    return any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
+    return any(isinstance(layer, BATCH_NORM) for layer in net.modules())
 
 
 def share_masks(net: Network, whole: int, mine: slice) -> None:
