@@ -88,6 +88,8 @@ def test_a_changed_record_changes_the_table(root: Path) -> None:
 def test_scores_say_how_many_runs_they_are_of_and_what_permuted_labels_give(root: Path) -> None:
     folder, permuted = root / "results/full/maps", "cifar10-nin-permuted"
     one, two = ({seed: {"hit": score(0.5, (0.4, 0.6), 9)} for seed in range(count)} for count in (1, 2))
+    for name, seed in (("cifar10-nin", 0), ("cifar10-nin-fc", 0), ("cifar10-nin-fc", 1)):
+        plant(root, PARAMS.run("full", name), seed, 10.0)
     save_scores(folder / "cifar10-nin.json", "cifar10-nin", "full", "gap", over_seeds(one))
     save_scores(folder / "cifar10-nin-fc.json", "cifar10-nin-fc", "full", "fc", over_seeds(two))
     told = scores_table(load_study(PARAMS, "full", root)).set_index("experiment")
@@ -294,6 +296,8 @@ def test_curves_of_several_runs_are_their_mean_in_a_band_over_all_of_them(root: 
 def test_scores_of_maps_are_dots_with_their_interval_and_one_dot_more_for_each_of_several_seeds(
     root: Path, seeds: int
 ) -> None:
+    for seed in range(seeds):
+        plant(root, PARAMS.run("full", "cifar10-nin"), seed, 10.0)
     plant_scores(root, PARAMS.run("full", "cifar10-nin"), {"claim1_rate.raw": (0.6, 0.5, 0.75)}, seeds)
     panel = draw_scores(load_study(PARAMS, "full", root)).axes[0]
     drawn = [list(map(float, line.get_xdata())) for line in panel.lines]

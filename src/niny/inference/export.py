@@ -28,8 +28,7 @@ from niny.files import replacing, write_text
 from niny.inference.description import IMAGENET
 from niny.inference.model import Model
 from niny.maps.forward import why_no_maps, why_one_size
-from niny.models.loading import load_file
-from niny.models.weights import save_weights
+from niny.models.weights import load_weights, save_weights
 
 TOLERANCE = 1e-5  # of the largest value, for the file's outputs against the network's
 OUTPUTS = ("probabilities", "class_maps")
@@ -235,7 +234,7 @@ def run_safetensors(path: Path, model: Model, x: Tensor) -> tuple[Tensor, ...]:
     twin = copy.deepcopy(Exported(model, pixels=False))
     for value in twin.state_dict().values():
         value.fill_(0)
-    load_file(twin.net, path)
+    twin.net.load_state_dict(twin.net.state_dict() | load_weights(path)[0])
     with torch.no_grad():
         return tuple(twin(x))
 
