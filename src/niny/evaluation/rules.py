@@ -163,7 +163,7 @@ class Ordering:
         values = [by_seed(results.get(name, NOTHING), self.quantity, self.first_epoch) for name in self.experiments]
         missing = [name for name, of in zip(self.experiments, values, strict=True) if not of]
         if missing:
-            return Verdict("not run", None, None, 0, None, f"no finished run of {', '.join(missing)}")
+            return Verdict("not run", None, None, 0, None, f"nothing to judge by of {', '.join(missing)}")
         pairs = [paired(a, b) for a, b in pairwise(values)]
         if not all(pair.difference.n for pair in pairs):
             return Verdict("undecided", None, None, 0, None, "no seed in common")
