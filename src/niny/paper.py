@@ -278,6 +278,7 @@ OPEN_CHOICES = (
         "NIN's recipe and whitened images: rates, schedule and a weight decay of 1e-4 as for the other networks",
         "one recipe for all; Krizhevsky's example files (cuda-convnet) have 4e-3 on the convolutions",
         ("cifar10-cnn-fc-decay",),
+        trials=("cifar10-cnn-fc-whitened", "cifar10-cnn-fc-mean"),
         reference="cifar10-cnn-fc",
     ),
     OpenChoice(
