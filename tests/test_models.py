@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +14,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from niny.config import Params
+from niny.config import SETTLED, Params
 from niny.errors import NinyError
 from niny.models import (
     Network,
     build,
     cnn,
+    get_model,
     initialise,
     linear_cifar,
     maxout,
@@ -320,3 +322,12 @@ def test_a_caffe_model_of_another_network_is_refused(tmp_path: Path) -> None:
     path.write_bytes(caffemodel(torch.randn(4, 3, 5, 5), old=True))
     with pytest.raises(NinyError, match="conv1"):
         load_file(nin_cifar(), path)
+
+
+@pytest.mark.parametrize("net", ["nin_cifar", "nin_svhn", "nin_mnist", "linear_cifar", "cnn", "maxout"])
+def test_networks_follow_every_choice_but_those_that_are_settled(net: str) -> None:
+    usual: dict[str, Any] = {"head": "gap", "dropout": 0.5, "pool2": "max", "final_relu": True, "batch_norm": False}
+    other = {"head": "fc", "dropout": 0.25, "pool2": "average", "final_relu": False, "batch_norm": True}
+    built = repr(get_model(net, width=0.1, **usual))
+    same = {name for name in usual if repr(get_model(net, width=0.1, **usual | {name: other[name]})) == built}
+    assert same == set(SETTLED.get(net, {}))

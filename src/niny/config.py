@@ -59,6 +59,11 @@ SOURCES: tuple[Source, ...] = typing.get_args(Source)
 Loss = Literal["cross_entropy", "binary_cross_entropy"]
 Preprocessing = Literal["gcn_zca", "gcn_lcn", "mean", "mean_255", "unit"]  # niny.data.preprocess says what they are
 FRACTIONS = frozenset({"dropout", "label_smoothing", "momentum", "subset"})
+SETTLED: Mapping[str, Mapping[str, Any]] = {  # what a network has for good, where others have a choice
+    "cnn": {"dropout": 0.0, "pool2": "max", "batch_norm": False},
+    "linear_cifar": {"batch_norm": False},
+    "maxout": {"head": "gap", "dropout": 0.5, "pool2": "max", "final_relu": True, "batch_norm": False},
+}
 
 
 @dataclass(frozen=True)
@@ -314,6 +319,7 @@ def _check_references(params: Params, where: str) -> None:
         for field, options in (("dataset", params.datasets), ("recipe", params.recipes)):
             if getattr(experiment, field) not in options:  # checked even where every scale puts another in its place
                 raise NinyError(f"{at}.{field}: unknown {field} {getattr(experiment, field)!r}")
+        _check_choices(experiment, at)
         for scale in experiment.scales:
             if scale not in params.scales:
                 raise NinyError(f"{at}.scales: unknown scale {scale!r}")
@@ -334,6 +340,13 @@ def _check_recipe(recipe: Recipe, where: str) -> None:
         raise NinyError(f"{where}.init_std_of: only init normal has standard deviations to choose")
     if recipe.schedule == "one_cycle" and (recipe.warmup_epochs or any(factor != 1 for _, factor in recipe.phases)):
         raise NinyError(f"{where}: one_cycle needs no warmup_epochs, and 1.0 as the factor of each phase")
+
+
+def _check_choices(experiment: Experiment, at: str) -> None:
+    """A choice that its network does not have would stand in tables as if it had been followed."""
+    for field, value in SETTLED.get(experiment.net, {}).items():
+        if getattr(experiment, field) != value:
+            raise NinyError(f"{at}.{field}: net {experiment.net} has no such choice: expected {value!r}")
 
 
 def _check_varies(run: Run) -> None:
