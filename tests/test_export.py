@@ -80,6 +80,14 @@ def test_torch_s_own_formats_give_the_same(model: Model, tmp_path: Path, kind: s
         compare(model, x, [output.numpy() for output in outputs])
 
 
+def test_a_network_of_yes_or_no_questions_answers_each_by_itself(project: Path, params: Params, tmp_path: Path) -> None:
+    model = niny.load(str(keep(project, params, "seeds", "cifar10-nin-bce")))
+    path, x = export(model, "torch.export", tmp_path / "net.pt2"), torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        chances, maps = torch.export.load(path).module()(x)
+    torch.testing.assert_close(chances, maps.mean((2, 3)).sigmoid())
+
+
 def test_safetensors_hold_the_weights_and_whose_they_are(model: Model, tmp_path: Path) -> None:
     path = export(model, "safetensors", tmp_path / "net.safetensors")
     state, about = load_weights(path)

@@ -208,6 +208,17 @@ def test_probabilities_and_maps_are_those_of_the_network(kept: Path, photo: Path
     torch.testing.assert_close(maps.mean((1, 2)).softmax(0), expected)
 
 
+def test_a_network_of_yes_or_no_questions_answers_each_by_itself(project: Path, params: Params, photo: Path) -> None:
+    file = keep(project, params, "paper", "cifar10-nin-bce")
+    write_weights(params, "paper", project)
+    for model in niny.load("cifar10-nin-bce"), niny.load(str(file)):
+        expected = model.class_maps(photo).mean((1, 2)).sigmoid()
+        said = {one["label"]: one["probability"] for one in model.predict(photo, top=10)}
+        torch.testing.assert_close(torch.tensor([said[label] for label in model.labels]), expected)
+        (answers, _) = model.config["model"]["io"]["output"]
+        assert "need not add up to 1" in answers["description"]
+
+
 def test_larger_images_give_larger_maps(kept: Path, photo: Path) -> None:
     model = niny.load(NAME)
     assert model.class_maps(photo, size=64).shape == (10, 16, 24)

@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image
 
+from niny.config import Loss
 from niny.data.sets import ORIGINS
 from niny.data.transforms import IMAGENET_MEAN, STEP, ImageNetTransform, Transform
 from niny.images import FORMATS
@@ -75,7 +76,12 @@ class Origin:
 
 
 def describe(
-    net: Network, dataset: str, transform: Transform | ImageNetTransform, labels: Sequence[str], origin: Origin
+    net: Network,
+    dataset: str,
+    transform: Transform | ImageNetTransform,
+    labels: Sequence[str],
+    origin: Origin,
+    loss: Loss = "cross_entropy",
 ) -> dict[str, Any]:
     """The description as plain data; `json.dumps` takes it."""
     return {
@@ -95,7 +101,7 @@ def describe(
             "architecture": "Convolutional Neural Network (CNN)",
             "learning_type": "Supervised learning",
             "format": origin.path.suffix,
-            "io": {"input": _input(), "output": _output(net, len(labels))},
+            "io": {"input": _input(), "output": _output(net, len(labels), loss)},
         },
         "modelhub": {"top": 5, "sort": True},
         "niny": {
@@ -124,11 +130,12 @@ def _input() -> dict[str, Any]:
     return {"format": [*formats, "image/jpg"], "dim_limits": [{"min": 1, "max": 4}, {"min": 1}, {"min": 1}]}
 
 
-def _output(net: Network, classes: int) -> list[dict[str, str]]:
+def _output(net: Network, classes: int, loss: Loss) -> list[dict[str, str]]:
+    each = "" if loss == "cross_entropy" else ", each asked for by itself: they need not add up to 1"
     chances = {
         "name": "probabilities",
         "type": "label_list",
-        "description": f"probabilities of the {classes} classes, most likely first",
+        "description": f"probabilities of the {classes} classes, most likely first{each}",
     }
     maps = {"name": "class_maps", "type": "custom", "description": f"{classes} maps; under GAP their means are logits"}
     return [chances] if why_no_maps(net) else [chances, maps]

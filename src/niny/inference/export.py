@@ -26,7 +26,7 @@ from niny.data.transforms import ImageNetTransform, Transform
 from niny.errors import NinyError
 from niny.files import replacing, write_text
 from niny.inference.description import IMAGENET
-from niny.inference.model import Model
+from niny.inference.model import Model, chances
 from niny.maps.forward import why_no_maps, why_one_size
 from niny.models.weights import load_weights, save_weights
 
@@ -43,13 +43,14 @@ class Exported(nn.Module):
         self.net = model.net.eval()
         self.normalise = Normalise(model.transform) if pixels else nn.Identity()
         self.with_maps = why_no_maps(model.net) is None
+        self.loss = model.loss
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = self.normalise(x)
         if not self.with_maps:
-            return (self.net(x).softmax(1),)
+            return (chances(self.net(x), self.loss),)
         maps = self.net.class_maps(x)
-        return self.net.head(maps).softmax(1), maps
+        return chances(self.net.head(maps), self.loss), maps
 
 
 class Normalise(nn.Module):

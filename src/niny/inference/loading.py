@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from niny.config import home, load_params, pick
+from niny.config import Loss, home, load_params, pick
 from niny.data.sets import LABELS
 from niny.data.transforms import ImageNetTransform, transform_for
 from niny.errors import NinyError
@@ -35,7 +35,8 @@ def load(name: str = "cifar10-nin", weights: str | Path | None = None) -> Model:
         pick(load_params(home()).experiments, name, "network")
         return _from_file(Path(weights), name)
     kept = get_weight(name)
-    return _model(trained(kept), kept.meta["dataset"], Origin(name, kept.path, kept.meta["sha256"], kept.meta))
+    origin = Origin(name, kept.path, kept.meta["sha256"], kept.meta)
+    return _model(trained(kept), kept.meta["dataset"], origin, load_params(home()).experiments[kept.name].loss)
 
 
 def _from_file(file: Path, name: str | None) -> Model:
@@ -64,7 +65,8 @@ def _own(file: Path, name: str | None, about: Mapping[str, str]) -> Model:
         raise NinyError(f"{file} holds weights of {about['experiment']}, not of {name}")
     net = load_network(params, file).eval()
     run = params.run(about["scale"], about["experiment"])
-    return _model(net, run.data.name, Origin(about["experiment"], file, sha256(file), {**about, **_record(file)}))
+    origin = Origin(about["experiment"], file, sha256(file), {**about, **_record(file)})
+    return _model(net, run.data.name, origin, run.experiment.loss)
 
 
 def _record(file: Path) -> dict[str, Any]:
@@ -76,10 +78,10 @@ def _record(file: Path) -> dict[str, Any]:
         return {}
 
 
-def _model(net: Network, dataset: str, origin: Origin) -> Model:
-    transform = transform_for(dataset)
-    labels = LABELS[dataset]
-    return Model(net, transform, labels, describe(net, dataset, transform, labels, origin), dataset, origin.path)
+def _model(net: Network, dataset: str, origin: Origin, loss: Loss = "cross_entropy") -> Model:
+    transform, labels = transform_for(dataset), LABELS[dataset]
+    config = describe(net, dataset, transform, labels, origin, loss)
+    return Model(net, transform, labels, config, dataset, origin.path, loss)
 
 
 def _imagenet(file: Path) -> Model:

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from niny.config import home
+from niny.config import Loss, home
 from niny.data.sets import LABELS, load
 from niny.data.transforms import ImageNetTransform, Transform
 from niny.errors import NinyError
@@ -62,6 +62,7 @@ class Model:
     config: Mapping[str, Any]
     dataset: str
     source: Path | None = None  # the weights file
+    loss: Loss = "cross_entropy"  # that it was trained with
 
     def predict(
         self, images: Any, *, top: int = 5, size: int | None = None, errors: Literal["raise", "return"] = "raise"
@@ -154,9 +155,9 @@ class Model:
     def _look(self, pixels: Tensor) -> tuple[Tensor | None, Tensor]:
         x = self.transform.normalise(pixels)
         if why_no_maps(self.net):
-            return None, logits(self.net, x).softmax(1)
+            return None, chances(logits(self.net, x), self.loss)
         maps = class_maps(self.net, x)
-        return maps, decide(self.net, maps).softmax(1)
+        return maps, chances(decide(self.net, maps), self.loss)
 
     def _checked(self, answer: Answer | NinyError, errors: str) -> Answer | NinyError:
         if isinstance(answer, NinyError) and errors == "raise":
@@ -164,6 +165,11 @@ class Model:
         if isinstance(answer, Answer) and answer.seen.note:
             warnings.warn(f"{answer.seen.name}: {answer.seen.note}", stacklevel=3)
         return answer
+
+
+def chances(logits: Tensor, loss: Loss) -> Tensor:
+    """Probabilities N x K of logits, as training read them: of one class among all, or of each class by itself."""
+    return logits.softmax(1) if loss == "cross_entropy" else logits.sigmoid()
 
 
 def _picture(image: Any, label: str) -> Image.Image:

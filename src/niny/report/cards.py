@@ -167,10 +167,11 @@ def _interval(score: Score) -> str:
 
 def _limits(run: Run) -> str:
     size = run.data.size
+    kind = "softmax" if run.experiment.loss == "cross_entropy" else "sigmoid for each class by itself"
     return f"""## Limits
 
 - Trained on images of {size} x {size} pixels: photographs are averaged down to that, and what is small in them is lost.
-- Probabilities are those of a softmax that nobody calibrated; an image of no class may get a confident answer.
+- Probabilities are those of a {kind} that nobody calibrated; an image of no class may get a confident answer.
 - A class map shows where the network finds evidence, which need not be the object: see the scores above, if any.
 - Not for decisions about people or safety."""
 
