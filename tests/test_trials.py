@@ -61,6 +61,15 @@ def test_a_network_that_died_is_no_network_that_learns_slowly(tmp_path: Path) ->
     )
 
 
+def test_a_network_that_ends_at_chance_after_one_that_died_did_not_die(tmp_path: Path) -> None:
+    root, run = project(tmp_path / "project"), PARAMS.run("tune", COLLAPSED)
+    plant(root, run, 0, 90.0, collapsed=True, collapsed_attempts=[{"attempt": 0, "epochs": 1}])
+    assert tuple(lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, [ERROR, DIED]]) == (
+        f"at chance after {run.recipe.epochs} epochs, after 1 attempt that died",
+        "1 of 2",
+    )
+
+
 def test_classes_that_a_network_never_answers_stand_beside_its_error(tmp_path: Path) -> None:
     root = project(tmp_path / "project")
     folder = plant(root, PARAMS.run("tune", COLLAPSED), 0, 50.0)

@@ -31,7 +31,7 @@ from niny.report.settings import data_table, recipes_table
 from niny.report.speed import speed_table
 from niny.report.spread import families, spread_table
 from niny.report.study import REFERENCE, Study, count, load_study, ours
-from niny.report.trials import ended, lost, trial_scale, trials_table
+from niny.report.trials import after, ended, lost, trial_scale, trials_table
 from niny.report.words import NONE, between, distinct, duration, listed, number, plural, printed, through
 
 PREFIXES = {15: "P", 12: "T", 9: "G", 0: ""}
@@ -442,12 +442,10 @@ def each_run_table(study: Study) -> pd.DataFrame:
 
 
 def _run_row(run: dict[Any, Any]) -> dict[str, str]:
-    tried = run["collapsed_attempts"]
-    state = f"collapsed: {ended(run)}" if run["state"] == "collapsed" else run["state"] + lost(run)
-    retried = f" after {plural(tried, 'attempt')} that died" if tried and run["state"] != "collapsed" else ""
+    state = f"collapsed: {ended(run)}" if run["state"] == "collapsed" else run["state"] + lost(run) + after(run)
     return {
         "Runs": "/".join(PurePosixPath(run["folder"]).parts[-3:]),
-        "State": state + retried,
+        "State": state,
         "Test %": f"{run['test_error']:.2f}",
         "Sampling, 95 %": between((run["wilson_low"], run["wilson_high"])),
         "Train %": f"{run['train_error']:.2f}",

@@ -14,6 +14,7 @@ from niny.evaluation.statistics import sampling_error
 from niny.paper import OPEN_CHOICES, OpenChoice
 from niny.report.study import Study
 from niny.report.words import between, distinct, listed, plural
+from niny.training.runs import ATTEMPTS
 
 ERROR, LOST, DIED = "Error on held-out images, %", "Classes never answered", "Attempts that died"
 LEARNS = 10.0  # points of error in training below chance: before that, silence is but small logits
@@ -43,10 +44,22 @@ def trials_table(study: Study, scale: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def died(run: Mapping[Any, Any]) -> bool:
+    """Did the outputs of a network die in every attempt? One that ends at chance has outputs that say nothing."""
+    return bool(run["state"] == "collapsed" and run["collapsed_attempts"] == ATTEMPTS)
+
+
 def ended(run: Mapping[Any, Any]) -> str:
     """How a run collapsed: its outputs died in every attempt, or it learned nothing in the epochs that it had."""
-    attempts = run["collapsed_attempts"]
-    return f"died in {plural(attempts, 'attempt')}" if attempts else f"at chance after {plural(run['epochs'], 'epoch')}"
+    if died(run):
+        return f"died in {plural(run['collapsed_attempts'], 'attempt')}"
+    return f"at chance after {plural(run['epochs'], 'epoch')}{after(run)}"
+
+
+def after(run: Mapping[Any, Any]) -> str:
+    """How many attempts died before the one that a run's numbers are of, in words that follow; empty for none."""
+    tried = run["collapsed_attempts"]
+    return f", after {plural(tried, 'attempt')} that died" if tried and not died(run) else ""
 
 
 def lost(run: Mapping[Any, Any]) -> str:
@@ -84,8 +97,8 @@ def died_elsewhere(study: Study, scale: str) -> str:
         runs = run_table(study.params, other.name, study.root) if other.keep_records and other.name != scale else None
         if runs is None or not len(runs):
             continue
-        dead = runs[(runs["state"] == "collapsed") & (runs["collapsed_attempts"] > 0) & runs["experiment"].isin(named)]
-        told += [f"`{run['experiment']}` at scale `{other.name}` {ended(run)}" for run in dead.to_dict("records")]
+        dead = [run for run in runs.to_dict("records") if died(run) and run["experiment"] in named]
+        told += [f"`{run['experiment']}` at scale `{other.name}` {ended(run)}" for run in dead]
     return f" What longer runs add: {listed(told)}." if told else ""
 
 
@@ -123,6 +136,6 @@ def _lost(runs: pd.DataFrame, classes: int) -> str:
 
 def _died(runs: pd.DataFrame) -> str:
     """Of all attempts, those whose outputs died. Where a run ends otherwise, its last attempt is one more."""
-    lived = len(runs) - int(((runs["state"] == "collapsed") & (runs["collapsed_attempts"] > 0)).sum())
-    died = int(runs["collapsed_attempts"].sum())
-    return f"{died} of {died + lived}" if len(runs) else "not run"
+    lived = sum(not died(run) for run in runs.to_dict("records"))
+    dead = int(runs["collapsed_attempts"].sum())
+    return f"{dead} of {dead + lived}" if len(runs) else "not run"
