@@ -11,7 +11,7 @@ import torch
 from niny import cli
 from niny.benchmark import Amount, keep, kept, measure, scaling, table
 from niny.benchmark.bench import AMOUNTS
-from niny.benchmark.loops import training_flops
+from niny.benchmark.operations import operations
 from niny.cli import main
 from niny.config import Params
 from niny.errors import NinyError
@@ -41,7 +41,7 @@ def test_the_figures_fit_together(result: dict[str, Any]) -> None:
 def test_a_training_step_costs_three_forward_passes_but_for_the_first_layer(params: Params) -> None:
     """222.6 million multiply-adds forward (reference); twice as many backward, less the gradient of the images."""
     net, recipe = nin_cifar(), params.recipes["authors"]
-    flops = training_flops(net, torch.randn(1, 3, 32, 32), torch.tensor([3]), recipe)
+    flops = operations(net, torch.randn(1, 3, 32, 32), recipe)
     first = 2 * 192 * 3 * 25 * 32 * 32
     assert flops == pytest.approx(3 * 2 * 222.6e6 - first, rel=1e-3)
 
@@ -104,7 +104,7 @@ def test_a_team_s_rates_are_held_against_those_of_one(
     found = scaling.measure(run, recipe, [2, 1], [], choose_compute("cpu"), lambda _: None)
     assert found["efficiency"]["2"] == pytest.approx({"cifar10-nin": 1.0, "imagenet-nin": 1.0})
     assert found["decoding"]["images_per_s"] > 0
-    scaling.keep(found, tmp_path)
+    keep(found, tmp_path, scaling.FOLDER)
     assert [result["decoding"] for result in kept(tmp_path, scaling.FOLDER)] == [found["decoding"]]
     assert "100 %" in scaling.table(found)
 

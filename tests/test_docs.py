@@ -29,7 +29,7 @@ from niny.benchmark.estimate import (
     work,
     write_estimate,
 )
-from niny.benchmark.loops import training_flops
+from niny.benchmark.operations import operations
 from niny.cli import make_parser
 from niny.config import Params
 from niny.errors import NinyError
@@ -106,7 +106,7 @@ def test_the_page_says_what_was_measured_and_names_what_is_assumed(params: Param
     assert devices(tmp_path) == [Device("assumed, not measured: the aim for one GPU", AIM)]
     todo = work(params)
     run = params.run("paper", "cifar10-nin")
-    plain = training_flops(nin_cifar(), torch.randn(1, 3, 32, 32), torch.tensor([3]), run.recipe)
+    plain = operations(nin_cifar(), torch.randn(1, 3, 32, 32), run.recipe)
     assert todo.cifar_flops == pytest.approx(plain)
     assert todo.runs[0] == pytest.approx(plain * 50_000 * 260)
     assert len(todo.runs) == 20 * len(params.experiments_at("paper"))

@@ -428,7 +428,8 @@ def run_bench(options: argparse.Namespace) -> None:
 
 
 def bench_processes(options: argparse.Namespace) -> None:
-    from niny.benchmark.scaling import check_processes, keep, measure, table
+    from niny.benchmark import keep
+    from niny.benchmark.scaling import FOLDER, check_processes, measure, table
     from niny.training import choose_compute
     from niny.training.imagenet import RECIPE
     from niny.training.runs import say_progress
@@ -440,7 +441,7 @@ def bench_processes(options: argparse.Namespace) -> None:
     words = ["--experiment", options.experiment, "--scale", options.scale]
     words += ["--device", compute.device.type, "--precision", compute.precision]
     result = measure(run, params.recipes[RECIPE], options.processes, words, compute, say_progress)
-    where = keep_standard(options, lambda: keep(result, project_root()))
+    where = keep_standard(options, lambda: keep(result, project_root(), FOLDER))
     print(json.dumps(result) if options.json else f"{table(result)}\n\n{where}")
 
 
@@ -460,11 +461,11 @@ def bench_team(options: argparse.Namespace) -> None:
 
 
 def bench_inference(options: argparse.Namespace) -> None:
-    from niny.benchmark.results import machine_name
-    from niny.inference.latency import keep, measure, table
+    from niny.benchmark import keep
+    from niny.inference.latency import FOLDER, measure, table
 
     result = measure(load_params().run(options.scale, options.experiment))
-    where = keep_standard(options, lambda: keep(result, project_root(), machine_name(result["machine"])))
+    where = keep_standard(options, lambda: keep(result, project_root(), FOLDER))
     print(json.dumps(result) if options.json else f"{table(result)}\n\n{where}")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from niny.benchmark import loops
 from niny.benchmark.loops import EngineLoop, PlainLoop, seconds
+from niny.benchmark.operations import image_flops
 from niny.config import Run
 from niny.data.preprocess import Preprocessor
 from niny.maps import grids
@@ -78,8 +79,7 @@ def rates(run: Run, images: Tensor, labels: Tensor, compute: Compute, amount: Am
     plain_rate = amount.plain / statistics.median(turn[0] for turn in turns)
     rate = amount.engine / statistics.median(turn[1] for turn in turns)
     most = loops.ceiling(compute)
-    net = loops.fresh_network(run, Compute(torch.device("cpu"), torch.float32), torch.contiguous_format)
-    flops = loops.training_flops(net, images[:2].float() / 255, labels[:2], run.recipe)
+    flops = image_flops(run)
     return {
         "plain_images_per_s": plain_rate,
         "images_per_s": rate,

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from niny.config import Recipe, Run
+from niny.config import Run
 from niny.data.augment import translate_and_flip
 from niny.models import Network, build, initialise
 from niny.training.device import Compute, keep_freed_memory, set_malloc
@@ -151,13 +151,3 @@ def _one_update(update: Update, data: TrainingData, index: Tensor, compute: Comp
     yield seconds(loss.backward, compute)
     yield seconds(update.optimiser.step, compute)
     yield seconds(lambda: update.count(logits, loss, labels), compute)
-
-
-def training_flops(net: Network, images: Tensor, labels: Tensor, recipe: Recipe) -> float:
-    """Floating-point operations of one image's forward and backward pass, by torch's counter, in float32 on the CPU."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    update = Update(net, make_optimiser(net, recipe), recipe, Compute(torch.device("cpu"), torch.float32))
-    with FlopCounterMode(display=False) as counter:
-        update.forward(images, labels)[1].backward()
-    return float(counter.get_total_flops() / len(images))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ def machine_name(machine: dict[str, Any]) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
-def keep(result: dict[str, Any], root: Path) -> Path:
-    """Write the result to results/benchmarks/<machine>.json, in place of an older one of the same machine."""
-    path = root / FOLDER / f"{machine_name(result['machine'])}.json"
+def keep(result: Mapping[str, Any], root: Path, folder: Path = FOLDER) -> Path:
+    """Write the result to <machine>.json of a folder of results, in place of an older one of the same machine."""
+    path = root / folder / f"{machine_name(result['machine'])}.json"
     write_json(path, result)
     return path
 

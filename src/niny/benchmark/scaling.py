@@ -24,7 +24,6 @@ from niny.benchmark.loops import EngineLoop, seconds
 from niny.benchmark.results import machine_name
 from niny.config import Recipe, Run
 from niny.errors import NinyError
-from niny.files import write_json
 from niny.models import Network
 from niny.training.device import Compute
 from niny.training.imagenet import Streamed, fresh_network
@@ -146,12 +145,6 @@ def decoding() -> dict[str, Any]:
         took = seconds(lambda: [images[i] for i in range(JPEGS)], Compute(torch.device("cpu"), torch.float32))
         size_of = sum(Path(path).stat().st_size for path, _ in images.samples) / JPEGS
     return {"images_per_s": JPEGS / took, "pixels": list(JPEG), "bytes_per_image": size_of}
-
-
-def keep(result: dict[str, Any], root: Path) -> Path:
-    path = root / FOLDER / f"{machine_name(result['machine'])}.json"
-    write_json(path, result)
-    return path
 
 
 def table(result: dict[str, Any]) -> str:

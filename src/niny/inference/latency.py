@@ -20,7 +20,6 @@ from torch import Tensor
 from niny.config import Run
 from niny.data.sets import LABELS
 from niny.data.transforms import transform_for
-from niny.files import write_json
 from niny.inference.description import Origin, describe
 from niny.inference.export import Exported, missing_for_onnx, write_onnx
 from niny.inference.model import Model
@@ -121,10 +120,3 @@ def table(result: Mapping[str, Any]) -> str:
         for batch, figure in by_batch.items():
             lines.append(f"{name:16}{batch:>6}{figure['ms']:12,.2f}{figure['images_per_s']:12,.1f}")
     return "\n".join([*lines, *(f"{name}: not measured, {why}" for name, why in result["skipped"].items())])
-
-
-def keep(result: Mapping[str, Any], root: Path, name: str) -> Path:
-    """Write the result to results/benchmarks/inference/<machine>.json."""
-    path = root / FOLDER / f"{name}.json"
-    write_json(path, result)
-    return path

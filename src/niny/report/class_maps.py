@@ -36,9 +36,9 @@ from niny.report.questions import (
     has_connected_maps,
     in_short,
     no_permuted,
-    permuted_twin,
     questions_table,
     short,
+    twin_of,
 )
 from niny.report.readings import (
     AGREEMENT,
@@ -147,7 +147,7 @@ def scores_of_maps(study: Study) -> Table:
     )
     if why := no_permuted(study, REFERENCE):
         note += f" The null of permuted labels is missing: {why}."
-    elif twin := permuted_twin(study, REFERENCE):
+    elif twin := twin_of(study, REFERENCE):
         run = study.run(twin)
         same = replace(run.recipe, phases=study.run(REFERENCE).recipe.phases) == study.run(REFERENCE).recipe
         note += (
@@ -183,9 +183,7 @@ def other_data(study: Study) -> list[Table]:
             narrow(elsewhere_table(study, name)),
             f"questions-{name}",
             [name],
-            ""
-            if permuted_twin(study, name)
-            else "No network learns permuted labels of these data: that null is missing.",
+            "" if twin_of(study, name) else "No network learns permuted labels of these data: that null is missing.",
             folded=len(names) > 1,
         )
         for name, title in titles.items()

@@ -9,7 +9,7 @@ from niny.evaluation.results import read_json, read_scores
 from niny.evaluation.rules import ExperimentResult
 from niny.evaluation.statistics import Interval, sampling_error
 from niny.maps.foreign import RECORD
-from niny.report.questions import QUESTIONS, no_permuted, permuted_twin, question_row
+from niny.report.questions import QUESTIONS, no_permuted, question_row, twin_of
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NOT_MEASURED, told_commit
 
@@ -51,14 +51,14 @@ def authors_study(study: Study) -> Study:
     But for the network that learnt permuted labels, where it is as wide as theirs: a null for it too.
     """
     scores = read_scores(study.root / "results" / FOLDER / RECORD)
-    twin = permuted_twin(study, REFERENCE)
+    twin = twin_of(study, REFERENCE)
     null = {twin: study.result(twin)} if twin and study.scale.width == 1 else {}
     return replace(study, results={REFERENCE: ExperimentResult(maps=scores), **null})
 
 
 def permuted_told(study: Study) -> str:
     """Where the null of permuted labels comes from, since they published no network that learnt such; or why none."""
-    why, twin = no_permuted(authors_study(study), REFERENCE), permuted_twin(study, REFERENCE)
+    why, twin = no_permuted(authors_study(study), REFERENCE), twin_of(study, REFERENCE)
     if twin is None or why:
         reason = "no network as wide as theirs learnt such at this scale" if twin else "no experiment learns such"
         return f"The null of permuted labels is missing: {reason}."

@@ -12,7 +12,7 @@ import pandas as pd
 
 from niny.evaluation.rules import MapScore, Score, VariesMore
 from niny.maps import meaning
-from niny.maps.permuted import NULL, serves, why_no_null
+from niny.maps.permuted import NULL, permuted_twin, serves, why_no_null
 from niny.maps.records import nulls_of
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, NOT_MEASURED, listed, number, plural, through
@@ -277,7 +277,7 @@ def _spread_rows(study: Study) -> list[dict[str, str]]:
 def nulls_at(study: Study, experiment: str, score: str) -> dict[str, Score]:
     """{null: its score} beside a score, that of the network that learnt permuted labels of the same data among them."""
     nulls: dict[str, Score] = nulls_of(study.result(experiment).maps, score)
-    twin = permuted_twin(study, experiment)
+    twin = twin_of(study, experiment)
     if twin is None or no_permuted(study, experiment):
         return nulls
     found = study.result(twin).maps.get(score) if serves(score, study.run(experiment), study.run(twin)) else None
@@ -315,18 +315,18 @@ def _told(score: Score, usual: int) -> str:
 
 def no_permuted(study: Study, experiment: str) -> str:
     """Why the null of permuted labels is missing; empty where it is there, or there is no such experiment."""
-    twin = permuted_twin(study, experiment)
+    twin = twin_of(study, experiment)
     if twin is None:
         return ""
     why = why_no_null(study.result(twin).train_errors.values(), study.run(twin).data.classes)
     return why or ("" if study.result(twin).maps else "not scored")
 
 
-def permuted_twin(study: Study, experiment: str) -> str | None:
+def twin_of(study: Study, experiment: str) -> str | None:
     """The experiment that learns permuted labels of the same data; None where there is none or this is it."""
-    here = study.params.experiments[experiment]
-    twins = [e.name for e in study.experiments if e.labels == "permuted" and e.dataset == here.dataset]
-    return next((name for name in twins if name != experiment), None)
+    data = study.scale.dataset or study.params.experiments[experiment].dataset
+    twin = permuted_twin(study.params, study.scale.name, data)
+    return None if twin == experiment else twin
 
 
 def finding(study: Study, question: Question) -> str:
