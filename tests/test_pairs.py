@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from planted import plant, project, study_params
+from planted import change, plant, project, study_params
 
 from niny.evaluation.statistics import holm
-from niny.report.pairs import adjusted, pairs, pairs_table
+from niny.report.pairs import adjusted, not_alike, pairs, pairs_table
 from niny.report.study import Study, load_study
 from niny.report.words import p_value
 
@@ -52,6 +52,14 @@ def test_pairs_are_those_of_the_claims_and_the_reference_against_its_rivals_each
     assert (NIN, "cifar10-nin-aug") in found
     assert len({frozenset(two) for two in found}) == len(found)
     assert not any(NULL in two for two in found)
+
+
+def test_pairs_whose_runs_were_not_made_alike_are_counted(root: Path) -> None:
+    study = planted(root, {NIN: [10.0, 10.2], FC: [11.0, 11.2], CNN: [12.0]})
+    assert not_alike(study) == ""
+    change(study.root / "results/full/runs" / FC / "seed-1/environment.json", precision="float64", threads=7)
+    again = load_study(PARAMS, "full", root)
+    assert not_alike(again) == " In 1 of 2 pairs runs of one seed differ in threads and precision as well."
 
 
 def test_p_values_are_corrected_together_and_missing_ones_stay_missing() -> None:

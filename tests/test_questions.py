@@ -15,10 +15,19 @@ from niny.maps.nested import over_seeds
 from niny.maps.records import save_scores
 from niny.report import write_figures, write_report, write_tables
 from niny.report.article import headlines
-from niny.report.class_maps import map_image, one_network
+from niny.report.class_maps import agreement, map_image, one_network
 from niny.report.elsewhere import elsewhere, elsewhere_table
 from niny.report.heads import APART, head_nulls_table, heads_in_short, heads_table, whole_label
-from niny.report.questions import QUESTIONS, finding, in_short, nulls_at, nulls_told, questions_table, relation
+from niny.report.questions import (
+    QUESTIONS,
+    finding,
+    in_short,
+    nulls_at,
+    nulls_told,
+    question_row,
+    questions_table,
+    relation,
+)
 from niny.report.scores import scores_picture
 from niny.report.study import load_study
 from niny.report.words import NONE, number, through
@@ -199,7 +208,7 @@ def test_the_page_has_the_short_table_and_the_file_all_scores(root: Path) -> Non
     write_report(PARAMS, "full", root)
     text = (root / "results/full/README.md").read_text()
     assert "claim1_rate.raw.cat" not in text
-    assert "All 3 scores" in text
+    assert "in 3 scores by class" in text
     scores = pd.read_csv(root / "results/full/tables/map-scores.csv")
     assert scores["score"].to_list() == ["claim1_rate.raw", "claim1_rate.raw.cat", "gini.raw"]
 
@@ -275,6 +284,27 @@ def test_a_score_of_fewer_runs_than_its_row_says_so_in_its_cell(root: Path) -> N
     plant_scores(root, PARAMS.run("full", "cifar10-nin"), {asked[0]: around(0.5)})
     table = heads_table(load_study(PARAMS, "full", root)).set_index("Network")
     assert table.loc["cifar10-nin", "Largest in the true map"] == "0.500\n0.490 to 0.510\n(one run)"
+
+
+def test_an_answer_of_fewer_runs_than_finished_says_so_and_whose_it_is(root: Path) -> None:
+    name = "agreement_rank.occlusion.raw"
+    plant_network(root, {"claim1_rate.raw": around(0.5)}, seeds=3)
+    once = over_seeds({0: {name: score(0.4, (0.39, 0.41), 50)}})
+    save_scores(root / "results/full/maps/cifar10-nin.attribution.json", "cifar10-nin", "full", "gap", once)
+    study = load_study(PARAMS, "full", root)
+    (asked,) = [question for question in QUESTIONS if question.score == name]
+    assert " is 0.400 (one run)" in finding(study, asked)
+    assert question_row(study, asked)["n"].endswith(" (one run)")
+    assert [table.origin.partition(" in ")[0] for table in agreement(study)] == ["1 run"]
+    assert "(one run)" not in finding(study, QUESTIONS[0])
+
+
+def test_answers_at_the_head_of_one_network_say_that_they_are(root: Path) -> None:
+    told = "These intervals are over the images of one network each."
+    plant_network(root, {"claim1_rate.raw": around(0.5)})
+    assert headlines(load_study(PARAMS, "full", root))[-1].endswith(told)
+    plant_network(root, {"claim1_rate.raw": around(0.5)}, seeds=3)
+    assert told not in " ".join(headlines(load_study(PARAMS, "full", root)))
 
 
 def test_networks_that_were_scored_alone_are_counted(root: Path) -> None:

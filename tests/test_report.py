@@ -179,7 +179,7 @@ def test_an_earlier_verdict_stays_beside_that_of_the_raised_version(root: Path) 
     claims.write_text(f"{raised}precision: 0.1{rest}")
     frame = all_tables(load_study(PARAMS, "full", root))["claims"].set_index("Claim")
     assert frame["Verdict"].to_list()[:2] == ["undecided", "supported"]
-    assert list(frame.index[:2]) == ["table1-nin", "table1-nin (version 1, as judged before it was replaced)"]
+    assert list(frame.index[:2]) == ["table1-nin", "table1-nin (version 1, as judged when it was replaced)"]
     assert frame["What it says"].to_list()[1] == "Of old it said so."
     write_report(PARAMS, "full", root)
 

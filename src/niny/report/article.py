@@ -17,9 +17,9 @@ from niny.paper import FIGURE_3, TABLES, TEXT, Results, reported
 from niny.report.class_maps import authors_network, class_maps
 from niny.report.explorer import explorer_command, load_explorer
 from niny.report.figures import CURVES, errors_picture, figure_3_picture, network_picture
-from niny.report.pairs import pairs_table
+from niny.report.pairs import not_alike, pairs_table
 from niny.report.parts import Article, Image, Section, Table, image, origin, report_command, table, tables_command
-from niny.report.questions import answered, finding
+from niny.report.questions import answered, finding, scored_of
 from niny.report.speed import agreements, speed_picture, speed_table
 from niny.report.spread import families, mixtures, spread_findings, spread_table
 from niny.report.study import REFERENCE, Study, data_name, scale_kind, scale_label
@@ -162,13 +162,16 @@ def headlines(study: Study) -> list[str]:
     epochs = distinct(study.of(REFERENCE, "finished")["epochs"])
     told = [f"After {epochs} epochs `{REFERENCE}` errs on {error.mean:.2f} % of the test images of {data}."]
     if error.prediction:
-        told.append(f"That is the mean of {error.n} runs; one more would lie in {between(error.prediction)}.")
+        told.append(f"That is the mean of {error.n} runs; one more would lie in {between(error.prediction)} (95 %).")
     if study.scale.evidence:
         told.append(f"The paper has {paper_error()} %.")
     told += [difference(study, other, words) for other, words in COMPARED.items()]
-    maps = [finding(study, question) for question in answered(study) if question.headline]
+    asked = [question for question in answered(study) if question.headline]
+    maps = [finding(study, question) for question in asked]
     if any("null" in text for text in maps):
         maps.insert(0, NULLS_MEAN)
+    if asked and all(len(scored_of(study, question).seeds) < 2 for question in asked):
+        maps.append("These intervals are over the images of one network each.")
     return [text for text in (" ".join(filter(None, told)), " ".join(maps)) if text]
 
 
@@ -260,7 +263,8 @@ def paper_tables(study: Study) -> Section:
     tables = [one_paper_table(study, part) for part in TABLES + TEXT]
     frame = pairs_table(study)
     if len(frame):
-        tables.append(table(study, "Pair by pair", frame, "pairs", [*{*frame["First"], *frame["Second"]}], PAIRS))
+        note = PAIRS + not_alike(study)
+        tables.append(table(study, "Pair by pair", frame, "pairs", [*{*frame["First"], *frame["Second"]}], note))
     return Section("tables", "The paper's tables", words, tuple(tables))
 
 
@@ -428,9 +432,10 @@ def of_runs(study: Study) -> str:
     every = study.scale.evaluate_every
     looks = "every epoch" if every == 1 else f"every {every} epochs"
     return (
-        f"Test % is the error after the last epoch. The test images are looked at {looks} for figure 3's curves; "
-        f"nothing is chosen by that. Train % is of the first {study.scale.probe_images:,} training images, masks off, "
-        "and so is every gap between the two. Sampling is the error that comes from testing on so many images and no "
+        f"Test % is the error after the last epoch. The test images are looked at {looks} for figure 3's curves (as "
+        "much more rarely where a run trains on a part of the images); nothing is chosen by that. Train % is of the "
+        f"first {study.scale.probe_images:,} training images, or of as many as there are, masks off, and so is every "
+        "gap between the two. Sampling is the error that comes from testing on so many images and no "
         "more (Wilson's interval)."
     )
 

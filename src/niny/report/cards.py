@@ -140,7 +140,8 @@ def _error(facts: dict[str, Any]) -> str:
     return f"""## Error
 
 {facts["test_error"]:.2f} % of {facts["test_images"]:,} test images; 95 % interval (Wilson) {low:.2f} to {high:.2f} %.
-That interval is for the sampling of test images and does not speak of other seeds."""
+That interval is for the sampling of test images and does not speak of other seeds. The error is that of this file,
+whose weights are float16; the run's own, of float32 weights, is in the report and may differ by a few images."""
 
 
 def _maps(scores: dict[str, Score], seed: int) -> str:

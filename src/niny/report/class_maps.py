@@ -142,7 +142,8 @@ def scores_of_maps(study: Study) -> Table:
     names = [*dict.fromkeys(frame["Network"])]
     count = len({score for name in scored(study) for score in study.result(name).maps if not is_null(score)})
     note = (
-        f"Of `{REFERENCE}`, where no other network is named. All {count} scores, by class, subset and kind of canvas: "
+        f"Of `{REFERENCE}`, where no other network is named. Of every network, all that was asked of it, in {count} "
+        "scores by class, subset and kind of canvas: "
         f"[tables/map-scores.csv](tables/map-scores.csv). {nested.RULE}"
     )
     if why := no_permuted(study, REFERENCE):
@@ -252,7 +253,8 @@ def agreement(study: Study) -> list[Table]:
         )
         title = f"Other attributions and the class maps of {REFERENCE}{of}"
         frame = agreement_table(study, metric)
-        tables += [table(study, title, frame, file, [REFERENCE], note, folded=bool(of))] if len(frame) else []
+        shown = table(study, title, frame, file, [REFERENCE], note, folded=bool(of))
+        tables += [of_those(study, shown, metric)] if len(frame) else []
     return tables
 
 
@@ -281,18 +283,19 @@ def randomised(study: Study) -> list[Table]:
         "this is the mean of their absolute values. Those of chance are above 0: the last rows show how far."
     )
     title = f"The maps of {REFERENCE} as its layers lose their weights"
-    return [
+    absolute, file = cascade_table(study, ".absolute"), "map-cascade-absolute"
+    shown = [
         table(study, title, frame, "map-cascade", [REFERENCE], note),
-        table(
-            study,
-            f"{title}: absolute correlation",
-            cascade_table(study, ".absolute"),
-            "map-cascade-absolute",
-            [REFERENCE],
-            sizes,
-            folded=True,
-        ),
+        table(study, f"{title}: absolute correlation", absolute, file, [REFERENCE], sizes, folded=True),
     ]
+    return [of_those(study, one, "cascade") for one in shown]
+
+
+def of_those(study: Study, shown: Table, metric: str) -> Table:
+    """A table of scores of the reference that not all of its networks were asked for: the runs that were."""
+    maps = study.result(REFERENCE).maps
+    seeds = {seed for name, score in maps.items() if name.startswith(metric) for seed in score.seeds}
+    return replace(shown, origin=origin(study, [REFERENCE], seeds))
 
 
 def boxes(study: Study) -> list[Table]:
@@ -373,10 +376,8 @@ def heads(study: Study) -> list[Table]:
 
 
 def mapped(study: Study) -> list[str]:
-    """Experiments whose maps should be here, those with global average pooling, and others that have a picture."""
-    folder = study.folder / "figures"
-    shown = (e for e in study.experiments if e.has_maps_of_its_own)
-    return [e.name for e in shown if e.head == "gap" or (folder / f"maps-{e.name}.png").is_file()]
+    """Experiments whose maps should be here."""
+    return [e.name for e in study.experiments if e.has_maps_of_its_own]
 
 
 def map_image(study: Study, experiment: str) -> Image:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from niny.config import SOURCES
 from niny.maps.forward import cells_a_side
-from niny.report.questions import QUESTIONS, Question, fair, relation
-from niny.report.readings import fewer, nulls_listed
+from niny.report.questions import QUESTIONS, Question, fair, fewer, relation
+from niny.report.readings import nulls_listed
 from niny.report.scores import scored_networks
 from niny.report.study import REFERENCE, Study, count, ours
 from niny.report.words import NONE, listed, number, plural, through

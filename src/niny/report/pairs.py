@@ -13,8 +13,8 @@ import pandas as pd
 from niny.evaluation.rules import Ordering
 from niny.evaluation.statistics import McNemar, Paired, holm, mcnemar, paired
 from niny.report.heads import is_rival
-from niny.report.study import REFERENCE, Study
-from niny.report.words import NONE, between, number, p_value
+from niny.report.study import MADE, REFERENCE, Study
+from niny.report.words import NONE, between, listed, number, p_value, plural
 
 COLUMNS = ("First", "Second", "n", "Difference", "p", "Wins", "Right alone", "p, images")
 
@@ -56,6 +56,23 @@ def pairs_table(study: Study) -> pd.DataFrame:
     by_image = adjusted([None if pair.images is None else pair.images.p for pair in found])
     rows = [_row(pair, *p) for pair, *p in zip(found, by_seed, by_image, strict=True)]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def not_alike(study: Study) -> str:
+    """In how many pairs the runs of a seed were made on other machines or in other precisions, as a sentence."""
+    found = pairs(study)
+    unlike = [names for pair in found if (names := _unlike(study, pair))]
+    if not unlike:
+        return ""
+    what = [name for name in MADE if any(name in names for names in unlike)]
+    return f" In {len(unlike)} of {plural(len(found), 'pair')} runs of one seed differ in {listed(what)} as well."
+
+
+def _unlike(study: Study, pair: Pair) -> list[str]:
+    first, second = (study.of(name, "finished").set_index("seed") for name in (pair.first, pair.second))
+    common = first.index.intersection(second.index)
+    first, second = (runs.loc[common, list(MADE)].astype(object) for runs in (first, second))
+    return [name for name in MADE if not first[name].equals(second[name])]
 
 
 def adjusted(p_values: Sequence[float | None]) -> list[float | None]:

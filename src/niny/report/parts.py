@@ -1,5 +1,6 @@
 """What a report is made of: sections, and tables and figures with the command, run folders and commit behind each."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
@@ -95,9 +96,10 @@ def tables_command(study: Study) -> str:
     return f"dvc repro tables@{study.scale.name}"
 
 
-def origin(study: Study, experiments: list[str] | None = None) -> str:
-    """The run folders behind numbers, all unless experiments are named, and the commits they were made at, in words."""
+def origin(study: Study, experiments: list[str] | None = None, seeds: Collection[int] | None = None) -> str:
+    """The run folders behind numbers and the commits they were made at, in words; all, unless some are named."""
     runs = study.runs if experiments is None else study.runs[study.runs["experiment"].isin(experiments)]
+    runs = runs if seeds is None else runs[runs["seed"].isin(seeds)]
     names = list(dict.fromkeys(runs["experiment"]))
     if not names:
         return "no runs yet"

@@ -6,7 +6,8 @@ from niny.evaluation.rules import Score
 from niny.maps.charts import PUBLISHED
 from niny.maps.views import VIEWS
 from niny.report.foreign import AUTHORS, authors_study, foreign_record
-from niny.report.readings import absent, fewer, nulls_listed, spread
+from niny.report.questions import fewer
+from niny.report.readings import absent, nulls_listed, spread
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, number
 

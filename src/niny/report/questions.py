@@ -208,12 +208,12 @@ def in_short(study: Study) -> list[str]:
 
 def in_brief(study: Study, question: Question) -> str:
     """A finding with its nulls in a few words."""
-    score = study.result(question.experiment).maps[question.score]
+    score = scored_of(study, question)
     nulls = nulls_at(study, question.experiment, question.score) if question.against_nulls else {}
     if score.interval is None or not nulls:
         return finding(study, question)
     compared = _grouped(score, dict(_bounds(study, question))) + _briefly(score, nulls)
-    return f"{question.says.format(value=amount(score.value, question.unit))}: {'; '.join(compared)}."
+    return f"{said_of(study, question)}: {'; '.join(compared)}."
 
 
 def _briefly(score: Score, nulls: Mapping[str, Score]) -> list[str]:
@@ -242,15 +242,36 @@ def question_row(study: Study, question: Question) -> dict[str, str]:
     return row | {
         "Value": number(score.value),
         "95 % interval": through(score.interval) if score.interval else NONE,
-        "n": _count(score, question.items),
+        "n": _count(study, question, score),
         "Nulls": nulls_told(study, question.experiment, question.score) or NONE,
         "What it means": finding(study, question),
     }
 
 
-def _count(score: Score, items: str) -> str:
-    networks = f", {len(score.seeds)} networks" if len(score.seeds) > 1 else ""
-    return f"{score.n:,} {items}{networks}"
+def _count(study: Study, question: Question, score: Score) -> str:
+    several = len(score.seeds) > 1
+    of = f", {len(score.seeds)} networks" if several else f" {fewer(study, question.experiment, score)}"
+    return f"{score.n:,} {question.items}{of}".strip()
+
+
+def scored_of(study: Study, question: Question) -> Score:
+    """The score that answers a question. It must have been measured."""
+    return study.result(question.experiment).maps[question.score]
+
+
+def said_of(study: Study, question: Question) -> str:
+    """The answer in words, with how many runs it is of where that is fewer than finished."""
+    score = scored_of(study, question)
+    said = question.says.format(value=amount(score.value, question.unit))
+    return f"{said} {fewer(study, question.experiment, score)}".strip()
+
+
+def fewer(study: Study, network: str, score: Score) -> str:
+    """How many runs a score is of, where that is fewer than finished."""
+    runs = len(score.seeds)
+    if runs >= study.errors(network).n:
+        return ""
+    return "(one run)" if runs == 1 else f"({runs} runs)"
 
 
 def _spread_rows(study: Study) -> list[dict[str, str]]:
@@ -331,8 +352,7 @@ def twin_of(study: Study, experiment: str) -> str | None:
 
 def finding(study: Study, question: Question) -> str:
     """What a score means, in a sentence made from the records by `RULE`. The score must have been measured."""
-    score = study.result(question.experiment).maps[question.score]
-    said = question.says.format(value=amount(score.value, question.unit))
+    score, said = scored_of(study, question), said_of(study, question)
     if score.interval is None:
         return f"{said}; without an interval it is held against nothing."
     others = dict(_bounds(study, question))

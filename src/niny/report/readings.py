@@ -14,7 +14,7 @@ from niny.maps.comparison import RELEARNT, depth_of
 from niny.maps.permuted import BY_WHAT_IT_SAYS
 from niny.maps.permuted import NULL as PERMUTED
 from niny.maps.views import VIEWS
-from niny.report.questions import NULLS, nulls_at, short
+from niny.report.questions import NULLS, fewer, nulls_at, short
 from niny.report.study import REFERENCE, Study
 from niny.report.words import NONE, NOT_MEASURED, number, through
 
@@ -95,14 +95,6 @@ def counted(study: Study, experiment: str, names: Iterable[str]) -> str:
     sizes = sorted(score.n for score in found)
     items = " to ".join(dict.fromkeys(f"{n:,}" for n in (sizes[0], sizes[-1])))
     return "\n".join(filter(None, [items, fewer(study, experiment, found[0])]))
-
-
-def fewer(study: Study, network: str, score: Score) -> str:
-    """How many runs a score is of, where that is fewer than finished."""
-    runs = len(score.seeds)
-    if runs >= study.errors(network).n:
-        return ""
-    return "(one run)" if runs == 1 else f"({runs} runs)"
 
 
 def names_of(metric: str, end: str) -> dict[str, str]:

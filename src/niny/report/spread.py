@@ -25,12 +25,10 @@ from niny.evaluation.statistics import (
 )
 from niny.maps.records import OF_ONE_SEED
 from niny.report.questions import QUESTIONS
-from niny.report.study import Study
+from niny.report.study import MADE, Study
 from niny.report.words import NONE, listed, number, plural, through
 
 RATIO = "Variance, relative to everything"
-MADE = ("processor", "gpu", "threads", "precision", "torch")  # what decides how a training rounds
-
 WORDS = {
     "init": "initial weights",
     "order": "order of images",

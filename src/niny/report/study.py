@@ -23,6 +23,7 @@ DATA_NAMES = {
     "mnist": "MNIST",
     "digits": "scikit-learn's digits",
 }
+MADE = ("processor", "gpu", "threads", "precision", "torch")  # what decides how a training rounds
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ def claims_table(study: Study) -> pd.DataFrame:
         old = record["version"] < claim.version
         # runs may be there and yet not hold what the rule looks at, as the late epochs of figure 3
         none = NO_RECORD if any(len(study.of(name)) for name in claim.rule.experiments) else NOT_RUN
-        version = f" (version {record['version']}, as judged before it was replaced)" if old else ""
+        version = f" (version {record['version']}, as judged when it was replaced)" if old else ""
         rows.append(
             {
                 "Claim": claim.id + version,
