@@ -144,7 +144,8 @@ def scores_of_maps(study: Study) -> Table:
     note = (
         f"Of `{REFERENCE}`, where no other network is named. Of every network, all that was asked of it, in {count} "
         "scores by class, subset and kind of canvas: "
-        f"[tables/map-scores.csv](tables/map-scores.csv). {nested.RULE}"
+        f"[tables/map-scores.csv](tables/map-scores.csv). {nested.RULE} Maps are made in bfloat16 where a machine "
+        "computes in it, test errors in float32: a few images may be right in one and wrong in the other."
     )
     if why := no_permuted(study, REFERENCE):
         note += f" The null of permuted labels is missing: {why}."
