@@ -12,6 +12,7 @@ from niny import cli
 from niny.benchmark import Amount, keep, kept, measure, scaling, table
 from niny.benchmark.bench import AMOUNTS
 from niny.benchmark.operations import operations
+from niny.benchmark.results import machine_name
 from niny.cli import main
 from niny.config import Params
 from niny.errors import NinyError
@@ -44,6 +45,12 @@ def test_a_training_step_costs_three_forward_passes_but_for_the_first_layer(para
     flops = operations(net, torch.randn(1, 3, 32, 32), recipe)
     first = 2 * 192 * 3 * 25 * 32 * 32
     assert flops == pytest.approx(3 * 2 * 222.6e6 - first, rel=1e-3)
+
+
+def test_a_gpu_has_a_file_for_each_precision() -> None:
+    machine = {"gpu": "NVIDIA H200", "processor": "any", "threads": 8}
+    assert machine_name(machine | {"precision": "bfloat16"}) == "nvidia-h200-bfloat16"
+    assert machine_name(machine | {"precision": "float32"}) == "nvidia-h200-float32"
 
 
 def test_a_machine_keeps_its_last_result(result: dict[str, Any], tmp_path: Path) -> None:

@@ -93,19 +93,31 @@ def test_time_left_is_by_operations_where_nothing_was_timed_and_counts_checkpoin
     assert remaining.share_left(tasks[1], project) == 1 - new.recipe.epochs // 2 / new.recipe.epochs
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("no kernel\nfor this"), "RuntimeError: no kernel"),
+        (NinyError("no layer 'conv9' here"), "no layer 'conv9' here"),
+    ],
+)
 def test_a_run_that_fails_costs_the_others_nothing(
-    params: Params, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    params: Params,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    told: str,
 ) -> None:
     def train(run: Run, *about: Any) -> None:
         if run.experiment.name == FAST[0]:
-            raise RuntimeError("no kernel\nfor this")
+            raise error
         runs.train_seed(run, *about)
 
     monkeypatch.setattr(campaigns, "train_seed", train)
     assert main(["campaign", "--scale", "smoke", "--only", *FAST, "--seeds", "1", "--precision", "float32"]) == 1
     said = capsys.readouterr()
     assert said.out.startswith("1 of 2 runs are recorded; 1 are left")
-    reason = f"1 of the runs failed: smoke {FAST[0]} seed 0, RuntimeError: no kernel"
+    reason = f"1 of the runs failed: smoke {FAST[0]} seed 0, {told}"
     assert said.err.endswith(f"niny: {reason}\n")
     assert (project / params.run("smoke", FAST[1]).folder / "seed-0" / "metrics.json").is_file()
 

@@ -28,7 +28,9 @@ from niny.training import runs
         ("status --scale huge", "unknown scale 'huge'"),
         ("summary --scale huge", "unknown scale 'huge'"),
         ("data fetch imagenet", "unknown data set 'imagenet'"),
+        ("data fetch imagenet --from local", "unknown data set 'imagenet'"),
         ("data verify cifar10", "niny data fetch cifar10"),
+        ("bench --inference --precision float32", "leave out --device, --precision, --eager"),
         ("evaluate nothing.caffemodel --data cifar10", "nothing.caffemodel"),
         ("evaluate nothing.safetensors --data moon", "unknown data set 'moon'"),
         ("notebook run missing.ipynb out.ipynb", "missing.ipynb"),
@@ -110,6 +112,16 @@ def test_ctrl_c_says_that_nothing_is_lost(
     monkeypatch.setattr(runs, "train_seed", stop)
     assert main(["train", "cifar10-nin", "--scale", "smoke"]) == 130
     assert "run the same command again" in capsys.readouterr().err
+
+
+def test_a_record_that_says_too_little_is_named(
+    project: Path, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = plant(project, params.run("paper", "cifar10-nin"), 0, 10.4)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (folder / "metrics.json").write_text(json.dumps({k: v for k, v in metrics.items() if k != "collapsed_attempts"}))
+    assert main(["status", "--scale", "paper"]) == 1
+    assert "metrics.json is damaged (it lacks collapsed_attempts)" in capsys.readouterr().err
 
 
 def test_status_tells_attempts_that_collapsed_before_a_run_that_finished(

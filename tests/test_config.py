@@ -61,6 +61,7 @@ def test_authors_recipe_is_the_translated_one(params: Params) -> None:
         ("experiments.cifar10-cnn-fc.dropout", 0.5, r"cnn-fc\.dropout: net cnn has no such choice: expected 0\.0"),
         ("experiments.cifar10-linear-gap.batch_norm", True, r"net linear_cifar has no such choice: expected False"),
         ("experiments.cifar10-maxout.head", "fc", r"maxout\.head: net maxout has no such choice: expected 'gap'"),
+        ("experiments.cifar10-nin.dropout", 0.001, r"nin\.dropout: a rate from 1/256 to 255/256, or 0 for none"),
         ("scales.demo.evaluate_every", 0, r"evaluate_every: must be greater than 0"),
         ("scales.demo.seeds", 1.5, r"seeds: expected int, got 1.5"),
         ("experiments.cifar10-nin-aug.varies", [], r"varies: expected a list"),

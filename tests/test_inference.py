@@ -153,8 +153,9 @@ def test_weights_of_another_network_are_refused(kept: Path) -> None:
         nin_cifar(weights=NAME, width=0.5)
 
 
-def test_a_damaged_index_names_the_remedy(kept: Path) -> None:
-    (kept / "results/short/weights/index.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_index_names_the_remedy(kept: Path, text: str) -> None:
+    (kept / "results/short/weights/index.json").write_text(text)
     with pytest.raises(NinyError, match="niny weights write --scale short"):
         list_weights()
 
@@ -261,8 +262,7 @@ def test_an_animation_is_answered_with_a_warning(kept: Path, photo: Path) -> Non
 
 def test_the_description_has_the_fields_of_a_modelhub_package(kept: Path, tmp_path: Path) -> None:
     model = niny.load(NAME)
-    model.save_config(tmp_path / "config.json")
-    config = json.loads((tmp_path / "config.json").read_text())
+    config = json.loads(json.dumps(model.config))
     assert set(config) >= {"id", "meta", "publication", "model", "modelhub"}
     assert set(config["meta"]) == {"name", "application_area", "task", "task_extended", "data_type", "data_source"}
     assert set(config["publication"]) >= {"title", "source", "year", "authors", "email", "abstract", "url", "bibtex"}

@@ -15,11 +15,11 @@ import torch
 from niny.benchmark.loops import fresh_network
 from niny.config import SOURCES, Params, Recipe, Run
 from niny.errors import NinyError
-from niny.models import initialise, nin_cifar
+from niny.models import build, initialise, nin_cifar
 from niny.notebooks import execute
 from niny.training import Compute, choose_compute, record, train_experiment
 from niny.training import runs as runs_module
-from niny.training.loop import TrainingData, batches, live_outputs, steps_per_epoch, train_epoch
+from niny.training.loop import Evaluation, TrainingData, batches, live_outputs, steps_per_epoch, train_epoch
 from niny.training.optimiser import learning_rate, make_optimiser, set_rate
 from niny.training.record import COLUMNS, code_digest, is_finished, read_metrics, seed_folder
 from niny.training.seeds import Seeds, derive
@@ -178,6 +178,25 @@ def test_a_run_that_only_asks_whether_it_learns_keeps_its_errors_and_no_weights(
     assert kept - {path.name for path in folder.iterdir()} == {"weights.safetensors", "followed.npz"}
     assert "weights_test_error" not in read_metrics(folder)
     assert bare.digest == brief.digest
+
+
+def test_a_record_names_the_precision_that_it_was_trained_in(run: Run) -> None:
+    eager = choose_compute("cpu", "float32", eager=True)
+    words = f"niny train {run.experiment.name} --scale smoke --seeds 2 --precision float32 --eager"
+    assert runs_module.command_of(run, 2, eager) == words
+
+
+@pytest.mark.parametrize(("error", "collapsed"), [(25.0, True), (20.0, False)])
+def test_answering_the_likeliest_class_alone_is_no_learning(
+    run: Run, project: Path, error: float, collapsed: bool
+) -> None:
+    data = runs_module.prepare_data(run, project, EXACT)
+    labels = (torch.arange(len(data.test_labels)) % 4 == 0).long()  # naming class 0 always errs on a quarter
+    row = {"seconds": 1.0, "energy_joules": None, "energy_counted": ""}
+    trained = runs_module.Trained(build(run), [row], False, "layers")
+    final = Evaluation(error, torch.zeros_like(labels))
+    metrics = runs_module.metrics_of(run, 0, trained, final, replace(data, test_labels=labels), EXACT)
+    assert metrics["collapsed"] is collapsed
 
 
 def test_the_same_seed_gives_the_same_bits(brief: Run, project: Path) -> None:

@@ -148,9 +148,13 @@ def add_train(commands: "argparse._SubParsersAction[Parser]") -> None:
     train.set_defaults(command=train_runs)
 
 
-def add_compute(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--precision", default="auto", help="auto, bfloat16 or float32")
+
+
+def add_compute(parser: argparse.ArgumentParser) -> None:
+    add_device(parser)
     parser.add_argument(
         "--eager", action="store_true", help="train the network as it is: nothing joined, compiled or captured"
     )
@@ -191,7 +195,7 @@ def add_maps(commands: "argparse._SubParsersAction[Parser]") -> None:
     score.add_argument("--attribution", action="store_true", help="compare with other attributions too; takes minutes")
     score.add_argument("--json", action="store_true", help="print an object with all scores")
     score.add_argument("--keep", type=Path, metavar="FOLDER", help="of weights of others: keep the scores there too")
-    add_compute(score)
+    add_device(score)
     score.set_defaults(command=score_maps)
     show = kinds.add_parser("show", help="draw the class maps of an image file")
     show.add_argument("image", type=Path, metavar="IMAGE")
@@ -401,6 +405,10 @@ def campaign_on_cluster(options: argparse.Namespace, tasks: Sequence["Task"], un
 def choose_bench(options: argparse.Namespace) -> None:
     if options.inference and options.processes:
         raise NinyError("bench: --inference and --processes measure different things; leave one out")
+    if options.inference and (options.device, options.precision, options.eager) != ("auto", "auto", False):
+        raise NinyError(
+            "bench --inference: answers are timed on the CPU in float32; leave out --device, --precision, --eager"
+        )
     if options.team:
         bench_team(options)
     elif options.processes:
@@ -410,9 +418,9 @@ def choose_bench(options: argparse.Namespace) -> None:
 
 
 def keep_standard(options: argparse.Namespace, keep: Callable[[], Path]) -> str:
-    """A machine's rates are those of one network: others are shown alone, and take no place of these."""
-    if (options.experiment, options.scale) != STANDARD:
-        return f"not kept: a machine's rates are those of {' at scale '.join(STANDARD)}"
+    """A machine's rates are those of one network as it is trained: others are shown, and take no place of them."""
+    if (options.experiment, options.scale) != STANDARD or options.eager:
+        return f"not kept: a machine's rates are those of {' at scale '.join(STANDARD)}, without --eager"
     return f"kept in {keep()}"
 
 
@@ -439,7 +447,7 @@ def bench_processes(options: argparse.Namespace) -> None:
     compute = choose_compute(options.device, options.precision, options.eager)
     check_processes(options.processes, compute)
     words = ["--experiment", options.experiment, "--scale", options.scale]
-    words += ["--device", compute.device.type, "--precision", compute.precision]
+    words += ["--device", compute.device.type, "--precision", compute.precision, *["--eager"] * compute.eager]
     result = measure(run, params.recipes[RECIPE], options.processes, words, compute, say_progress)
     where = keep_standard(options, lambda: keep(result, project_root(), FOLDER))
     print(json.dumps(result) if options.json else f"{table(result)}\n\n{where}")

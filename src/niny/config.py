@@ -344,6 +344,8 @@ def _check_recipe(recipe: Recipe, where: str) -> None:
 
 def _check_choices(experiment: Experiment, at: str) -> None:
     """A choice that its network does not have would stand in tables as if it had been followed."""
+    if experiment.dropout and not 1 / 256 <= experiment.dropout <= 255 / 256:  # masks are drawn from bytes
+        raise NinyError(f"{at}.dropout: a rate from 1/256 to 255/256, or 0 for none")
     for field, value in SETTLED.get(experiment.net, {}).items():
         if getattr(experiment, field) != value:
             raise NinyError(f"{at}.{field}: net {experiment.net} has no such choice: expected {value!r}")

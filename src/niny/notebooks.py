@@ -337,15 +337,15 @@ def _alone(target: Path) -> AbstractContextManager[Path]:
 
 
 def _started(name: str, notebook: NotebookNode, live: Path, parameters: Mapping[str, object]) -> None:
-    """Run it, and try again where the kernel died before it began. Raises NinyError where it never begins."""
+    """Run it, and try again where the kernel did not begin. Raises NinyError where it never does."""
     for _ in range(STARTS):
         try:
             return _run(notebook, live, parameters)
         except RuntimeError as error:
-            if not str(error).startswith("Kernel died before"):
+            if not str(error).startswith(("Kernel died before", "Kernel didn't respond")):
                 raise
-            print(f"{name}: the kernel died before it began", file=sys.stderr, flush=True)
-    raise NinyError(f"{name}: the kernel dies before it begins: does `{sys.executable} -m niny.kernel` start?")
+            print(f"{name}: the kernel did not begin ({error})", file=sys.stderr, flush=True)
+    raise NinyError(f"{name}: the kernel does not begin: does `{sys.executable} -m niny.kernel` start?")
 
 
 def _run(notebook: NotebookNode, live: Path, parameters: Mapping[str, object]) -> None:

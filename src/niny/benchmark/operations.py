@@ -25,4 +25,5 @@ def operations(net: Network, images: torch.Tensor, recipe: Recipe) -> float:
 
 def run_flops(run: Run) -> float:
     """Of a whole training, looks at the test images left out."""
-    return image_flops(run) * TRAIN_IMAGES[run.data.name] * run.experiment.subset * run.recipe.epochs
+    images = TRAIN_IMAGES[run.data.name] - run.scale.holdout
+    return image_flops(run) * images * run.experiment.subset * run.recipe.epochs

@@ -14,8 +14,9 @@ AGREEMENT = FOLDER / "agreement"  # by benchmarks/agreement.py
 
 
 def machine_name(machine: dict[str, Any]) -> str:
-    """A file name: `nvidia-h200`, or the processor with its threads and precision."""
-    words = machine["gpu"] or f"{machine['processor']} {machine['threads']} threads {machine['precision']}"
+    """A file name: `nvidia-h200-bfloat16`, or the processor with its threads and precision."""
+    threads = f"{machine['processor']} {machine['threads']} threads"
+    words = f"{machine['gpu'] or threads} {machine['precision']}"
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 

@@ -14,18 +14,19 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from queue import Empty
 from typing import Any
 
 from niny.cluster.board import Row, lock_of, table, write_board
 from niny.data.preprocess import fitted
 from niny.data.sets import load
+from niny.data.sources import fetch_embedded
 from niny.errors import BusyError, NinyError
-from niny.files import write_text
+from niny.files import replacing_record, write_text
 from niny.training.campaign import Task
 from niny.training.checkpoint import KEPT, latest_first
 from niny.training.lock import claim
@@ -192,6 +193,7 @@ class Driver:
         missing = set()
         for spec in {self.tasks[i].run.data for i in self.waiting}:
             try:
+                fetch_embedded(spec.name, self.root / "data")
                 fitted(load(spec.name, self.root / "data"), spec, self.root / "data")
             except NinyError as error:
                 missing.add(spec.name)
@@ -291,10 +293,15 @@ class Driver:
         else:
             task = self.tasks[number]
             if files:
-                (task.folder(self.root) / "metrics.json").unlink(missing_ok=True)  # from here on an old record is void
-                self.node.write_files(self.root, files)
+                self.keep(task, files)
                 forget_checkpoints(task.run, task.seed, self.root)
             self.let_go(number)
+
+    def keep(self, task: Task, files: Mapping[str, bytes]) -> None:
+        """Another machine's record in place of an older one: as a whole, or not at all."""
+        with replacing_record(task.folder(self.root), "metrics.json") as folder:
+            for name, content in files.items():
+                (folder / PurePosixPath(name).name).write_bytes(content)
 
     def stumble(self, number: int, error: BaseException) -> None:
         """A run raised something: the folder is not shared there, or the run fails for its own reasons."""

@@ -56,7 +56,8 @@ def fetch(name: str, root: Path, sources: Sequence[str] | None = None, say: Call
     "scikit-learn". A failure is one line through `say`. Raises NinyError for an unknown name or source, for a `root`
     that cannot be written, and when every source failed.
     """
-    chosen = [(s, pick(SOURCES, s, "source")) for s in sources or OFFERED[_known(name)]]
+    offered = OFFERED[_known(name)]
+    chosen = [(s, pick(SOURCES, s, "source")) for s in sources or offered]
     folder = root / f".fetch-{name}"
     if not _intact(name, root) or scratch_lock(folder).exists():  # a process was killed there, or is at work
         with _scratch(folder, lambda: say(f"{name}: another process is fetching it, waiting")) as scratch:

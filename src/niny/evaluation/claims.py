@@ -18,8 +18,6 @@ from niny.errors import NinyError
 from niny.evaluation.rules import RULES, Results, Rule, Verdict
 from niny.strict_yaml import load_yaml
 
-RECORDS = "results/*/tables/claims.json"
-
 
 @dataclass(frozen=True)
 class Claim:
@@ -140,10 +138,3 @@ def check_unchanged(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) 
             raise NinyError(f"claims.yaml: version {version} of claim {name!r} has met records and is gone: restore it")
         if known[name].version == version and rule_digest(known[name]) != record["digest"]:
             raise NinyError(f"claims.yaml: claim {name!r} met records before its rule changed: raise its version")
-
-
-def check_project(root: Path) -> None:
-    """`check_unchanged` for the claims of the project in `root` and the verdicts of all its scales."""
-    claims = load_claims(root / "claims.yaml")
-    for path in sorted(root.glob(RECORDS)):
-        check_unchanged(claims, read_records(path))

@@ -88,10 +88,12 @@ class PredictionInterval(_OneExperiment):
 
     def judge(self, results: Results) -> Verdict:
         summary = summarise([*results.get(self.experiment, NOTHING).test_errors.values()])
-        status, because = too_few(summary.n, self.runs) or self._place(summary.prediction or (0.0, 0.0))
+        status, because = too_few(summary.n, self.runs) or self._place(summary.prediction)
         return Verdict(status, summary.mean, self.paper, summary.n, summary.prediction, because)
 
-    def _place(self, prediction: Interval) -> tuple[Status, str]:
+    def _place(self, prediction: Interval | None) -> tuple[Status, str]:
+        if prediction is None:
+            return "undecided", "one run has no prediction interval"
         low, high = prediction
         text = f"the 95 % prediction interval {show(low, high)}"
         if not low <= self.paper <= high:

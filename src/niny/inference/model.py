@@ -1,6 +1,5 @@
 """One interface for every network: images in, labels with probabilities and class maps out."""
 
-import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from niny.config import Loss, home
 from niny.data.sets import LABELS, load
 from niny.data.transforms import ImageNetTransform, Transform
 from niny.errors import NinyError
-from niny.files import write_text
 from niny.images import as_photo, is_batch
 from niny.maps.forward import PIXELS, class_maps, decide, logits, why_no_maps, why_one_size
 from niny.maps.pictures import choose_images
@@ -122,10 +120,6 @@ class Model:
         test = load(self.dataset, home() / "data").test
         chosen = choose_images(torch.from_numpy(test.labels), seed=0)
         return [_picture(test.images[i], self.labels[test.labels[i]]) for i in chosen.tolist()]
-
-    def save_config(self, path: str | Path) -> None:
-        """Write `config` as a ModelHub config.json."""
-        write_text(Path(path), json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
 
     def _read(self, image: Any, number: int, size: int | None) -> Seen | NinyError:
         try:

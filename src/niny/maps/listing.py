@@ -78,6 +78,7 @@ def score_path(
     seconds = time.perf_counter() - started
     if attribution:
         twin = permuted_network(params, scale, name, about.get("experiment"), root)
+        twin = twin if twin is None else twin.to(compute.device)
         scores |= compare_subjects(subjects, pictures, seed=params.root_seed, grids=grids, twin=twin)
     seeds = tuple(sorted(subjects.nets.keys() | subjects.recorded.keys()))
     head, skipped = head_kind(subjects.net), left_out(subjects, pictures)

@@ -98,9 +98,9 @@ def _seed(file: Path) -> int:
 
 
 def origin(path: Path) -> dict[str, str]:
-    """What a weights file of ours says of itself: experiment, scale, run_digest. Nothing for a .caffemodel."""
+    """What a weights file of ours says of itself: experiment, scale, run_digest. Nothing for those of others."""
     file = weights_in(path)[0]
-    return {} if file.suffix == ".caffemodel" else load_weights(file)[1]
+    return load_weights(file)[1] if file.suffix == ".safetensors" else {}
 
 
 def score_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, grids: int, compute: Compute) -> Scores:

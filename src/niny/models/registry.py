@@ -132,6 +132,8 @@ def read_index(root: Path, scale: str) -> dict[str, dict[str, Any]]:
     path = root / "results" / scale / INDEX
     try:
         index: dict[str, dict[str, Any]] = json.loads(path.read_text())
+        if not isinstance(index, dict):
+            raise ValueError("no index")
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -103,7 +103,7 @@ def departures(study: Study) -> list[str]:
 
 def facts(study: Study) -> tuple[tuple[str, str], ...]:
     runs = study.runs
-    counted = [(f"{len(runs)} of {study.wanted}", "runs recorded"), (str(len(study.experiments)), "experiments")]
+    counted = [(f"{study.recorded} of {study.wanted}", "runs recorded"), (str(len(study.experiments)), "experiments")]
     if study.scale.evidence:
         counted += [(str(n), f"claims {status}") for status, n in tally(study)]
     if collapsed := int((runs["state"] == "collapsed").sum()):

@@ -131,7 +131,7 @@ def study_text(study: Study, prefix: str) -> str:
 
 
 def done(study: Study) -> str:
-    return f"{len(study.runs)} of {study.wanted} runs recorded."
+    return f"{study.recorded} of {study.wanted} runs recorded."
 
 
 def figure_text(study: Study) -> str:

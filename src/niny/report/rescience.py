@@ -288,9 +288,9 @@ def difficult(study: Study) -> list[str]:
     ]
     if collapses(study):
         lines.append(collapses(study))
-    if len(study.runs) < study.wanted:
+    if study.recorded < study.wanted:
         lines.append(
-            f"Time: {len(study.runs)} of {plural(study.wanted, 'run')} of this scale are recorded. {total_cost(study)}"
+            f"Time: {study.recorded} of {plural(study.wanted, 'run')} of this scale are recorded. {total_cost(study)}"
         )
     return lines
 

@@ -57,6 +57,13 @@ class Study:
         """How many runs the scale has in all."""
         return sum(len(self.run(experiment.name).seeds) for experiment in self.experiments)
 
+    @property
+    def recorded(self) -> int:
+        """How many of those are there. Records of other settings, and of seeds beyond the scale's, are none of them."""
+        seeds = {experiment.name: self.run(experiment.name).seeds for experiment in self.experiments}
+        runs = self.runs[self.runs["state"] != "other settings"]
+        return sum(seed in seeds[name] for name, seed in zip(runs["experiment"], runs["seed"], strict=True))
+
     def run(self, experiment: str) -> Run:
         return self.params.run(self.scale.name, experiment)
 

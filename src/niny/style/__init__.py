@@ -64,7 +64,7 @@ def save_picture(figure: "Figure", path: Path, dpi: int = 160) -> None:
     """Write a figure as PNG (or SVG or PDF, by the name's end), without dates or versions in the file."""
     import matplotlib.pyplot as plt
 
-    kind = path.suffix.removeprefix(".") or "png"
+    kind = path.suffix.removeprefix(".").lower() or "png"
     blank = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     # a figure laid out by hand would be given the style's layout for good when it is saved
     saved = {"svg.hashsalt": "niny", "figure.constrained_layout.use": False}

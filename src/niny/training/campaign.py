@@ -19,7 +19,7 @@ from pathlib import Path
 
 from niny.config import MOST, DataSpec, Params, Run, pick
 from niny.data.digests import verify
-from niny.errors import BusyError, NinyError
+from niny.errors import BusyError, NinyError, UnwritableError
 from niny.training import record
 from niny.training.device import Compute
 from niny.training.loop import TrainingData
@@ -129,7 +129,7 @@ class Worker:
     def take(self, task: Task) -> bool:
         """Train what is missing of a task and can be had; False where another process is at it.
 
-        Raises OutOfTimeError, and what concerns every run: NinyError, OSError.
+        Raises OutOfTimeError, and what concerns every run: UnwritableError, OSError.
         """
         if task.finished(self.root) or task.run.data.name in self.unavailable:
             return True
@@ -140,8 +140,10 @@ class Worker:
         except BusyError as error:
             self.say_busy(str(error))
             return False
-        except (OutOfTimeError, NinyError, OSError):
+        except (OutOfTimeError, UnwritableError, OSError):
             raise
+        except NinyError as error:
+            self.failed.append(f"{label(task.run, task.seed)}, {error}")
         except Exception as error:
             if time.monotonic() >= self.until:  # the alarm, which torch's compiler passes on as a failure of its own
                 raise OutOfTimeError from error

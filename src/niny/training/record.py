@@ -84,6 +84,8 @@ def is_finished(folder: Path, run: Run) -> bool:
 def read_metrics(folder: Path) -> dict[str, Any]:
     try:
         metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+        if missing := sorted({"collapsed", "collapsed_attempts", "test_error"} - set(metrics)):
+            raise ValueError(f"it lacks {missing[0]}")
     except OSError as error:
         raise NinyError(f"no record in {folder}: {error.strerror}") from None
     except ValueError as error:

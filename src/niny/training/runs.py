@@ -25,7 +25,7 @@ from niny.config import MOST, SOURCES, Run
 from niny.data.preprocess import fitted
 from niny.data.sets import load
 from niny.data.sources import fetch_embedded
-from niny.errors import NinyError
+from niny.errors import NinyError, UnwritableError
 from niny.files import replacing_record, write_json
 from niny.maps.records import OF_ONE_SEED
 from niny.models import Network, build, initialise, parameter_count
@@ -125,7 +125,7 @@ def claim_seed(run: Run, seed: int, root: Path) -> AbstractContextManager[None]:
     folder = root / run.folder  # where the record will be: to be known now, not after the training
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK):
-        raise NinyError(f"{there} cannot be written to: make it writable, for the record comes there")
+        raise UnwritableError(f"{there} cannot be written to: make it writable, for the record comes there")
     path = root / ".niny" / "locks" / run.scale.name / run.experiment.name / f"seed-{seed}.lock"
     return claim(path, label(run, seed))
 
@@ -151,7 +151,7 @@ def train_seed(
     record.describe_commit()  # from now on it is settled, whatever is edited and committed while this trains
     collapsed: list[dict[str, Any]] = []
     data = as_asked(run, data)
-    if seed and leads():
+    if seed and leads() and keeps_scores(run):
         for lacking in lacks_for_scores(run, root):
             say(f"{label(run, seed)}  {lacking}")
     for attempt in range(ATTEMPTS):
@@ -341,7 +341,7 @@ def write_record(
         if seed == 0 and run.experiment.keeps_weights:
             metrics["weights_test_error"] = keep_weights(folder, run, trained.net, images, labels, exact(compute))
             keep_followed(folder / FOLLOWED, trained.history, run, len(labels))
-        elif run.experiment.keeps_weights and not run.scale.holdout:  # trials are judged by their errors
+        elif keeps_scores(run):
             keep_scores(folder / OF_ONE_SEED, trained.net, data, run, root, compute)
         record.write_history(folder / "history.csv", trained.history)
         record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
@@ -350,13 +350,18 @@ def write_record(
         write_json(folder / "metrics.json", metrics)
 
 
+def keeps_scores(run: Run) -> bool:
+    """Are the maps of a network scored whose weights are not kept? Trials are judged by their errors."""
+    return run.experiment.keeps_weights and not run.scale.holdout
+
+
 def metrics_of(
     run: Run, seed: int, trained: Trained, final: Evaluation, data: TrainingData, compute: Compute
 ) -> dict[str, Any]:
     """What metrics.json says of a training that ended with `final` on the test images."""
     probe = slice(run.scale.probe_images)
     train = evaluate(trained.net, data.train_images[probe].float(), data.train_labels[probe], exact(compute))
-    chance = 100 * (1 - 1 / run.data.classes)
+    chance = 100 * (1 - float(data.test_labels.bincount().max()) / len(data.test_labels))  # by the likeliest class
     seconds, epochs = sum(row["seconds"] for row in trained.history), len(trained.history)
     return {
         "experiment": run.experiment.name,
@@ -380,10 +385,11 @@ def metrics_of(
 
 
 def command_of(run: Run, seed: int, compute: Compute) -> str:
-    """The command that trains one run as it was trained."""
+    """The command that trains one run as it was trained, on a machine of the same kind."""
     starter = f"torchrun --nproc-per-node {compute.processes} -m " if compute.processes > 1 else ""
-    parts = f" --parts {compute.parts}" if compute.parts > 1 else ""
-    return f"{starter}niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}{parts}"
+    ways = f" --precision {compute.precision}" + " --eager" * compute.eager
+    ways += f" --parts {compute.parts}" if compute.parts > 1 else ""
+    return f"{starter}niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}{ways}"
 
 
 def energy_of(history: list[dict[str, Any]]) -> dict[str, Any]:
