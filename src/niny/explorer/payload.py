@@ -33,8 +33,8 @@ from niny.maps.forward import class_maps, head_kind, why_no_maps
 from niny.maps.heads import of_classes
 from niny.maps.intervals import Scores
 from niny.maps.records import load_scores
-from niny.maps.suite import WEIGHTS
 from niny.maps.views import VIEWS
+from niny.models.weights import WEIGHTS
 from niny.report.study import data_name, scale_label
 from niny.training.record import seed_folder
 from niny.training.seeds import derive

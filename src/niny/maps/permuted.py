@@ -15,10 +15,10 @@ from niny.maps.forward import cells_a_side
 from niny.maps.intervals import Scores
 from niny.maps.records import is_null, load_scores
 from niny.models import Network
+from niny.models.weights import WEIGHTS
 from niny.training.weights_file import load_network
 
 NULL = "permuted_labels"
-WEIGHTS = "weights.safetensors"
 NO_NULL = ("box_area", "cascade_rank", "completeness_error")  # true of the images or of any network; `relearnt` is its
 OF_CELLS = (  # depend on how many cells a map has
     *("agreement_rank", "agreement_top", "deletion_area", "deletion_gain_centre", "deletion_gain_other", "entropy"),

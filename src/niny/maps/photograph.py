@@ -16,7 +16,8 @@ from niny.inference.loading import load
 from niny.inference.pictures import check_target
 from niny.maps.forward import why_no_maps
 from niny.maps.pictures import show_photograph
-from niny.maps.suite import WEIGHTS, origin, weights_in
+from niny.maps.suite import origin, weights_in
+from niny.models.weights import WEIGHTS
 from niny.style import save_picture
 
 REFERENCE = "cifar10-nin"  # whose weights are taken where none are named

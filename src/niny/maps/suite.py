@@ -20,12 +20,11 @@ from niny.maps.nested import over_seeds
 from niny.maps.records import OF_ONE_SEED, load_seed
 from niny.maps.scores import score_network, skipped
 from niny.models import Network
-from niny.models.weights import load_weights
+from niny.models.weights import WEIGHTS, load_weights
 from niny.training.device import Compute, exact
 from niny.training.record import read_metrics
 from niny.training.weights_file import check_fit, load_network
 
-WEIGHTS = "weights.safetensors"
 FIRST = 0  # the seed of which weights are kept
 
 

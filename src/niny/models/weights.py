@@ -17,6 +17,7 @@ from torch import Tensor
 from niny.errors import NinyError
 from niny.files import replacing
 
+WEIGHTS = "weights.safetensors"  # in the folder of a run
 DTYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 MAX_HEADER = 1 << 20
 LARGEST = 1 << 28  # bytes of a weights file, and of its tensors: the largest network here, for ImageNet, has 3.1e7

@@ -17,11 +17,10 @@ from niny.evaluation.statistics import sampling_error
 from niny.files import write_json, write_text
 from niny.maps.meaning import MEANINGS
 from niny.models.registry import INDEX, LICENCE, goes_by_name, sha256
-from niny.models.weights import load_weights
+from niny.models.weights import WEIGHTS, load_weights
 from niny.report.markdown import plain
 from niny.report.study import DATA_NAMES
 
-WEIGHTS = "weights.safetensors"
 PREPROCESSING = {
     "gcn_zca": "global contrast normalisation (norm {spec.gcn_scale:g}), then ZCA whitening (bias {spec.zca_bias:g})",
     "gcn_lcn": "global contrast normalisation (norm {spec.gcn_scale:g}), then local contrast normalisation",

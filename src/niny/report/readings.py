@@ -59,28 +59,28 @@ BESIDE = ("other_image", "centre", PERMUTED)  # of agreement: those that come ne
 AGREEMENT = ("agreement_rank", "agreement_top")
 
 
-def readings_table(study: Study, experiment: str = REFERENCE) -> pd.DataFrame:
+def readings_table(study: Study) -> pd.DataFrame:
     """A row for each kind of score, a column for each reading, and how many items they are of.
 
     Empty where nothing was scored; a column of which nothing is known is left out, a cell of it says so.
     """
-    scores = study.result(experiment).maps
+    scores = study.result(REFERENCE).maps
     rows = []
     for (metric, end), label in METRICS.items():
         names = names_of(metric, end)
         told = {view: cell(scores[name]) if name in scores else absent(scores, name) for view, name in names.items()}
-        rows.append({"Kind of score": label, **told, "n": counted(study, experiment, names.values())})
+        rows.append({"Kind of score": label, **told, "n": counted(study, REFERENCE, names.values())})
     frame = pd.DataFrame(rows).fillna(NONE)
     return frame.loc[:, known(frame)] if known(frame)[1:] else pd.DataFrame()
 
 
-def reading_nulls_table(study: Study, experiment: str = REFERENCE) -> pd.DataFrame:
+def reading_nulls_table(study: Study) -> pd.DataFrame:
     """The same rows and columns with the nulls of each score: what maps that know less are given."""
-    scores = study.result(experiment).maps
+    scores = study.result(REFERENCE).maps
     rows = []
     for (metric, end), label in METRICS.items():
         there = {view: name for view, name in names_of(metric, end).items() if name in scores}
-        told = {view: nulls_listed(study, experiment, name) for view, name in there.items()}
+        told = {view: nulls_listed(study, REFERENCE, name) for view, name in there.items()}
         if set(told.values()) - {NONE}:
             rows.append({"Kind of score": label, **told})
     return pd.DataFrame(rows).fillna(NONE)
@@ -113,32 +113,32 @@ def absent(scores: Mapping[str, Score], name: str) -> str:
     return "no such image" if subset in BY_WHAT_IT_SAYS and whole in scores else NOT_MEASURED
 
 
-def agreement_table(study: Study, metric: str, experiment: str = REFERENCE) -> pd.DataFrame:
+def agreement_table(study: Study, metric: str) -> pd.DataFrame:
     """A row for each attribution: its likeness to the class map in each reading, and that of its nulls under each."""
-    scores = study.result(experiment).maps
+    scores = study.result(REFERENCE).maps
     rows = []
     for method in ("map", *METHODS):
         names = {column: f"{metric}.{method}.{view}" for column, view in VIEWED.items()}
         if not scores.keys().isdisjoint(names.values()):
             title = TITLES[method][0] if method in TITLES else "the class map itself"
-            told = {column: stacked(study, experiment, name, BESIDE) for column, name in names.items()}
-            rows.append({"Attribution": title, **told, "n": counted(study, experiment, names.values())})
+            told = {column: stacked(study, REFERENCE, name, BESIDE) for column, name in names.items()}
+            rows.append({"Attribution": title, **told, "n": counted(study, REFERENCE, names.values())})
     return pd.DataFrame(rows)
 
 
-def agreement_nulls(study: Study, metric: str, experiment: str = REFERENCE) -> tuple[float, float] | None:
+def agreement_nulls(study: Study, metric: str) -> tuple[float, float] | None:
     """The least and the most that noise and the untrained network agree by, in every row and reading."""
-    scores = study.result(experiment).maps
+    scores = study.result(REFERENCE).maps
     blind = [of.value for n, of in scores.items() if n.startswith(metric) and n.endswith((".random", ".untrained"))]
     return (min(blind), max(blind)) if blind else None
 
 
-def cascade_table(study: Study, kind: str = "", experiment: str = REFERENCE) -> pd.DataFrame:
+def cascade_table(study: Study, kind: str = "") -> pd.DataFrame:
     """A row for each layer down to which weights were drawn anew, and for the nulls that depend on none of them.
 
     `kind` is empty for signed correlations, or `.absolute`.
     """
-    scores = study.result(experiment).maps
+    scores = study.result(REFERENCE).maps
     depths = cascade_depths(scores)
     first, *others = [depth.partition("-")[2] for depth in depths] or [""]
     named = dict(zip(depths, (first, *(f"{first} to {other}" for other in others)), strict=False))
@@ -148,8 +148,8 @@ def cascade_table(study: Study, kind: str = "", experiment: str = REFERENCE) -> 
     for part, label in named.items():
         names = {column: f"cascade_rank.{part}.{view}{kind}" for column, view in VIEWED.items()}
         beside = () if part in ("centre", "random") else ("other_image",)
-        told = {column: stacked(study, experiment, name, beside) for column, name in names.items()}
-        rows.append({"Weights drawn anew": label, **told, "n": counted(study, experiment, names.values())})
+        told = {column: stacked(study, REFERENCE, name, beside) for column, name in names.items()}
+        rows.append({"Weights drawn anew": label, **told, "n": counted(study, REFERENCE, names.values())})
     return pd.DataFrame(rows)
 
 

@@ -29,7 +29,7 @@ from niny.errors import NinyError, UnwritableError
 from niny.files import replacing_record, write_json
 from niny.maps.records import OF_ONE_SEED
 from niny.models import Network, build, initialise, parameter_count
-from niny.models.weights import load_weights, save_weights
+from niny.models.weights import WEIGHTS, load_weights, save_weights
 from niny.training import record
 from niny.training.checkpoint import load_checkpoint, save_checkpoint
 from niny.training.device import Compute, choose_compute, exact
@@ -403,7 +403,7 @@ def keep_weights(
     folder: Path, run: Run, net: Network, images: torch.Tensor, labels: torch.Tensor, compute: Compute
 ) -> float:
     """Write the weights as float16 and measure the test error of what the file holds."""
-    path = folder / "weights.safetensors"
+    path = folder / WEIGHTS
     about = {"experiment": run.experiment.name, "scale": run.scale.name, "run_digest": run.digest}
     save_weights(path, net.state_dict(), about)
     net.load_state_dict(net.state_dict() | load_weights(path)[0])  # a network that died has weights that are no numbers
