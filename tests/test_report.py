@@ -116,6 +116,16 @@ def test_collapsed_runs_are_counted_beside_n(root: Path) -> None:
     assert "cifar10-nin-fc: collapsed, paper 11.59" in errors_picture(load_study(PARAMS, "full", root)).alt
 
 
+def test_records_that_a_scale_did_not_ask_for_are_not_counted_as_recorded(root: Path) -> None:
+    run = PARAMS.run("full", "cifar10-nin")
+    for seed in range(run.scale.seeds + 2):
+        plant(root, run, seed, 10.4)
+    plant(root, PARAMS.run("full", "cifar10-nin-fc"), 0, 11.4, run_digest="another")
+    study = load_study(PARAMS, "full", root)
+    assert len(study.runs) == run.scale.seeds + 3
+    assert study.recorded == run.scale.seeds
+
+
 def test_epochs_of_attempts_that_collapsed_cost_time_too(root: Path) -> None:
     run = PARAMS.run("full", "cifar10-nin")
     plain = total_cost(load_study(PARAMS, "full", plant(root, run, 0, 10.4).parents[4]))
