@@ -90,7 +90,10 @@ def silenced(study: Study, scale: str, runs: pd.DataFrame) -> str:
 
 
 def died_elsewhere(study: Study, scale: str) -> str:
-    """Runs of the alternatives that died at longer scales, which choose too: a few epochs do not show it."""
+    """Runs of the alternatives that died at longer scales, which choose too: a few epochs do not show it.
+
+    No stage of a report depends on the runs of another scale: DVC would train them first.
+    """
     named = list(dict.fromkeys(name for choice in OPEN_CHOICES for name in choice.trials))
     told = []
     for other in study.params.scales.values():
