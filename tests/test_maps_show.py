@@ -175,7 +175,8 @@ def test_a_collapsed_seed_enters_no_mean(project: Path, weights: Path, capsys: p
     dead = {"scores": {"gridpg3_hit.raw": {"value": 0.0, "interval": [0.0, 0.0], "n": 10}}}
     (weights.parents[1] / "seed-1").mkdir()
     (weights.parents[1] / "seed-1" / "maps.json").write_text(json.dumps(dead))
-    (weights.parents[1] / "seed-1" / "metrics.json").write_text(json.dumps({"collapsed": True}))
+    metrics = {"collapsed": True, "collapsed_attempts": [], "test_error": 90.0}
+    (weights.parents[1] / "seed-1" / "metrics.json").write_text(json.dumps(metrics))
     assert main(["maps", "score", str(weights.parents[1]), "--grids", "10", "--device", "cpu", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)["scores"]["gridpg3_hit.raw"]["seeds"]) == {"0"}
 

@@ -340,7 +340,7 @@ def test_a_kernel_that_dies_at_its_start_is_started_again_and_told_of_in_a_line(
         execute(source, project / "b.ipynb", {})
         assert read(project / "b.ipynb").cells[-1].outputs[0].text == "1\n"
         return
-    with pytest.raises(NinyError, match=r"^b: the kernel dies before it begins") as error:
+    with pytest.raises(NinyError, match=r"^b: the kernel does not begin") as error:
         execute(source, project / "b.ipynb", {})
     assert "\n" not in str(error.value)
     assert not (project / "b.ipynb").exists()

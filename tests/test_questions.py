@@ -257,8 +257,8 @@ def test_heads_are_compared_with_the_reference_by_maps_less_what_all_share(root:
     assert heads_table(load_study(PARAMS, "trial", root)).empty
     assert heads_in_short(load_study(PARAMS, "trial", root)) == []
     (told,) = heads_in_short(load_study(PARAMS, "full", root))
-    assert "`cifar10-nin-nodropout`): of 2 scores 1 lie above and 1 are not told apart; " in told
-    assert "`cifar10-nin-fc`): of 1 score 1 lie below; " in told
+    assert "`cifar10-nin-nodropout`): of 2 scores 1 lies above and 1 is not told apart; " in told
+    assert "`cifar10-nin-fc`): of 1 score 1 lies below; " in told
     assert told.endswith("`cifar10-cnn-gap`): of 2 scores 2 are not told apart.")
     nulls = head_nulls_table(load_study(PARAMS, "full", root)).set_index("Network")
     assert [*nulls.index] == [*table.index]
@@ -300,7 +300,7 @@ def test_an_answer_of_fewer_runs_than_finished_says_so_and_whose_it_is(root: Pat
 
 
 def test_answers_at_the_head_of_one_network_say_that_they_are(root: Path) -> None:
-    told = "These intervals are over the images of one network each."
+    told = "These intervals are over images, of one network."
     plant_network(root, {"claim1_rate.raw": around(0.5)})
     assert headlines(load_study(PARAMS, "full", root))[-1].endswith(told)
     plant_network(root, {"claim1_rate.raw": around(0.5)}, seeds=3)

@@ -53,6 +53,7 @@ MOST = {  # what no study asks for: it would fill memory, or never end; LARGEST 
     "width": 16,
 }
 LARGEST = 1_000_000
+ATTEMPTS = 3  # at a seed, while its network dies
 FILE_NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,79}")
 Source = Literal["init", "order", "masks", "augmentation"]  # of chance in a run, each with random numbers of its own
 SOURCES: tuple[Source, ...] = typing.get_args(Source)

@@ -20,6 +20,7 @@ from niny.maps.nested import over_seeds
 from niny.maps.records import OF_ONE_SEED, load_seed
 from niny.maps.scores import score_network, skipped
 from niny.models import Network
+from niny.models.loading import READERS
 from niny.models.weights import WEIGHTS, load_weights
 from niny.training.device import Compute, exact
 from niny.training.record import read_metrics
@@ -99,7 +100,8 @@ def _seed(file: Path) -> int:
 def origin(path: Path) -> dict[str, str]:
     """What a weights file of ours says of itself: experiment, scale, run_digest. Nothing for those of others."""
     file = weights_in(path)[0]
-    return load_weights(file)[1] if file.suffix == ".safetensors" else {}
+    others = file.suffix in READERS and file.suffix != ".safetensors"
+    return {} if others else load_weights(file)[1]
 
 
 def score_subjects(subjects: Subjects, pictures: Pictures, *, seed: int, grids: int, compute: Compute) -> Scores:

@@ -171,7 +171,7 @@ def headlines(study: Study) -> list[str]:
     if any("null" in text for text in maps):
         maps.insert(0, NULLS_MEAN)
     if asked and all(len(scored_of(study, question).seeds) < 2 for question in asked):
-        maps.append("These intervals are over the images of one network each.")
+        maps.append("These intervals are over images, of one network.")
     return [text for text in (" ".join(filter(None, told)), " ".join(maps)) if text]
 
 

@@ -96,8 +96,9 @@ def _counted(study: Study, rival: str) -> str:
     ours, theirs = study.result(REFERENCE).maps, study.result(rival).maps
     asked = [q for q in _asked(study) if fair(q.score) in theirs and _compares(study, rival, q)]
     found = Counter(relation(theirs[fair(q.score)], ours[fair(q.score)]) for q in asked)
-    words = {"above": "{} lie above", "below": "{} lie below", "not told apart from": "{} are not told apart"}
-    counts = [form.format(found[where]) for where, form in words.items() if found[where]]
+    words = {"above": "lie above", "below": "lie below", "not told apart from": "are not told apart"}
+    one = {"above": "lies above", "below": "lies below", "not told apart from": "is not told apart"}
+    counts = [f"{n} {(one if n == 1 else words)[where]}" for where in words if (n := found[where])]
     return f"of {plural(len(asked), 'score')} {listed(counts)}"
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from niny.config import Params
+from niny.config import ATTEMPTS, Params
 from niny.evaluation.results import read_history, run_table
 from niny.evaluation.statistics import sampling_error
 from niny.paper import OPEN_CHOICES, OpenChoice
 from niny.report.study import Study
 from niny.report.words import between, distinct, listed, plural
-from niny.training.runs import ATTEMPTS
 
 ERROR, LOST, DIED = "Error on held-out images, %", "Classes never answered", "Attempts that died"
 LEARNS = 10.0  # points of error in training below chance: before that, silence is but small logits

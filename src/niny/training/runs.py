@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from niny.config import MOST, SOURCES, Run
+from niny.config import ATTEMPTS, MOST, SOURCES, Run
 from niny.data.preprocess import fitted
 from niny.data.sets import load
 from niny.data.sources import fetch_embedded
@@ -43,7 +43,6 @@ from niny.training.seeds import Seeds
 from niny.training.snapshots import FOLLOWED, followed_maps, keep_followed, keep_scores, lacks_for_scores, look_at_maps
 from niny.training.update import Update, make_update
 
-ATTEMPTS = 3
 KEEP_EVERY = {"cpu": 0.0, "cuda": 5.0}  # seconds: after each epoch, but a GPU's take about one
 LATEST = 8  # epochs that tell how long the next one may take: soon not the first, in which kernels are compiled
 LIVE_PROBE = 500  # training images that tell whether the outputs are alive
