@@ -134,8 +134,9 @@ def test_a_local_layer_with_shared_weights_is_a_convolution() -> None:
 
 def test_response_norm_is_torch_s_own() -> None:
     x = torch.randn(2, 24, 5, 5) * 30
-    reference = nn.LocalResponseNorm(9, alpha=1e-3, beta=0.75, k=1.0)(x)
-    torch.testing.assert_close(ResponseNorm(24)(x), reference, rtol=1e-5, atol=1e-5)
+    for alpha in (1e-3, 9e-3):
+        reference = nn.LocalResponseNorm(9, alpha=alpha, beta=0.75, k=1.0)(x)
+        torch.testing.assert_close(ResponseNorm(24, alpha=alpha)(x), reference, rtol=1e-5, atol=1e-5)
 
 
 def test_maxout_takes_the_largest_piece() -> None:
@@ -326,8 +327,22 @@ def test_a_caffe_model_of_another_network_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("net", ["nin_cifar", "nin_svhn", "nin_mnist", "linear_cifar", "cnn", "maxout"])
 def test_networks_follow_every_choice_but_those_that_are_settled(net: str) -> None:
-    usual: dict[str, Any] = {"head": "gap", "dropout": 0.5, "pool2": "max", "final_relu": True, "batch_norm": False}
-    other = {"head": "fc", "dropout": 0.25, "pool2": "average", "final_relu": False, "batch_norm": True}
+    usual: dict[str, Any] = {
+        "head": "gap",
+        "dropout": 0.5,
+        "pool2": "max",
+        "final_relu": True,
+        "batch_norm": False,
+        "norm_alpha": 1e-3,
+    }
+    other = {
+        "head": "fc",
+        "dropout": 0.25,
+        "pool2": "average",
+        "final_relu": False,
+        "batch_norm": True,
+        "norm_alpha": 9e-3,
+    }
     built = repr(get_model(net, width=0.1, **usual))
     same = {name for name in usual if repr(get_model(net, width=0.1, **usual | {name: other[name]})) == built}
     assert same == set(SETTLED.get(net, {}))

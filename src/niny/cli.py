@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from niny.config import PLAN, Params, load_params, pick, plan, project_root
+from niny.config import PLAN, STANDARD, Params, load_params, pick, plan, project_root
 from niny.errors import NinyError
 from niny.files import write_text
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from niny.training import Compute
     from niny.training.campaign import Task
 
-STANDARD = ("cifar10-nin", "paper")  # the network by whose rates machines are compared
 INTERRUPTED = 130  # what a shell gives for a program stopped by Ctrl-C
 
 
@@ -206,8 +205,8 @@ def add_maps(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def add_bench(commands: "argparse._SubParsersAction[Parser]") -> None:
     bench = commands.add_parser("bench", help="images/s of the engine, of a plain loop, and what the machine allows")
-    bench.add_argument("--experiment", default=STANDARD[0], metavar="EXPERIMENT")
-    bench.add_argument("--scale", default=STANDARD[1], help="whose network and recipe are measured (paper)")
+    bench.add_argument("--experiment", default=STANDARD[1], metavar="EXPERIMENT")
+    bench.add_argument("--scale", default=STANDARD[0], help="whose network and recipe are measured (paper)")
     bench.add_argument("--json", action="store_true", help="print an object in place of a table")
     bench.add_argument("--inference", action="store_true", help="of predict and class maps on the CPU, by runtime")
     bench.add_argument("--processes", type=int, nargs="+", metavar="N", help="of so many that share a batch: 1 2")
@@ -419,8 +418,8 @@ def choose_bench(options: argparse.Namespace) -> None:
 
 def keep_standard(options: argparse.Namespace, keep: Callable[[], Path]) -> str:
     """A machine's rates are those of one network as it is trained: others are shown, and take no place of them."""
-    if (options.experiment, options.scale) != STANDARD or options.eager:
-        return f"not kept: a machine's rates are those of {' at scale '.join(STANDARD)}, without --eager"
+    if (options.scale, options.experiment) != STANDARD or options.eager:
+        return f"not kept: a machine's rates are those of {STANDARD[1]} at scale {STANDARD[0]}, without --eager"
     return f"kept in {keep()}"
 
 

@@ -54,6 +54,7 @@ MOST = {  # what no study asks for: it would fill memory, or never end; LARGEST 
 }
 LARGEST = 1_000_000
 ATTEMPTS = 3  # at a seed, while its network dies
+STANDARD = ("paper", "cifar10-nin")  # scale and experiment by whose rates machines are compared
 FILE_NAME = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,79}")
 Source = Literal["init", "order", "masks", "augmentation"]  # of chance in a run, each with random numbers of its own
 SOURCES: tuple[Source, ...] = typing.get_args(Source)
@@ -61,9 +62,19 @@ Loss = Literal["cross_entropy", "binary_cross_entropy"]
 Preprocessing = Literal["gcn_zca", "gcn_lcn", "mean", "mean_255", "unit"]  # niny.data.preprocess says what they are
 FRACTIONS = frozenset({"dropout", "label_smoothing", "momentum", "subset"})
 SETTLED: Mapping[str, Mapping[str, Any]] = {  # what a network has for good, where others have a choice
+    "nin_cifar": {"norm_alpha": 1e-3},
+    "nin_svhn": {"norm_alpha": 1e-3},
+    "nin_mnist": {"norm_alpha": 1e-3},
     "cnn": {"dropout": 0.0, "pool2": "max", "batch_norm": False},
-    "linear_cifar": {"batch_norm": False},
-    "maxout": {"head": "gap", "dropout": 0.5, "pool2": "max", "final_relu": True, "batch_norm": False},
+    "linear_cifar": {"batch_norm": False, "norm_alpha": 1e-3},
+    "maxout": {
+        "head": "gap",
+        "dropout": 0.5,
+        "pool2": "max",
+        "final_relu": True,
+        "batch_norm": False,
+        "norm_alpha": 1e-3,
+    },
 }
 
 
@@ -121,6 +132,7 @@ class Experiment:
     pool2: Literal["max", "average"] = "max"
     final_relu: bool = True
     batch_norm: bool = False
+    norm_alpha: float = 1e-3  # strength of the conventional CNN's response normalisation; 0 is none
     augment: bool = False
     loss: Loss = "cross_entropy"
     labels: Literal["true", "permuted"] = "true"  # of the training images; permuted, they say nothing of the image
@@ -167,6 +179,7 @@ class Scale:
 # settings that came later, as they were before: without them the records made then keep their identity
 LATER = (
     ("experiment", "labels", "true"),
+    ("experiment", "norm_alpha", 1e-3),
     ("experiment", "subset", 1.0),
     ("experiment", "varies", SOURCES),
     ("recipe", "init_std_of", ()),

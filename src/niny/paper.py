@@ -271,6 +271,8 @@ OPEN_CHOICES = (
         "three convolutions and a local layer after Hinton et al., local maps cut from 16 to 10; no other detail",
         "64 maps of 5x5 three times, 3x3/2 pools (max, average, average), response norm after pools 1 and 2, local 3x3",
         "Hinton et al. 2012 as remembered, with the authors' example files; not verified",
+        trials=("cifar10-cnn-fc-whitened", "cifar10-cnn-fc-unnormalised", "cifar10-cnn-fc-undivided"),
+        reference="cifar10-cnn-fc",
     ),
     OpenChoice(
         "training of the conventional CNN",
@@ -278,7 +280,7 @@ OPEN_CHOICES = (
         "NIN's recipe and whitened images: rates, schedule and a weight decay of 1e-4 as for the other networks",
         "one recipe for all; Krizhevsky's example files (cuda-convnet) have 4e-3 on the convolutions",
         ("cifar10-cnn-fc-decay",),
-        trials=("cifar10-cnn-fc-whitened", "cifar10-cnn-fc-mean"),
+        trials=("cifar10-cnn-fc-whitened", "cifar10-cnn-fc-mean", "cifar10-cnn-fc-quarter"),
         reference="cifar10-cnn-fc",
     ),
     OpenChoice(

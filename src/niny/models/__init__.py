@@ -173,6 +173,7 @@ def build(run: Run) -> Network:
         pool2=e.pool2,
         final_relu=e.final_relu,
         batch_norm=e.batch_norm,
+        norm_alpha=e.norm_alpha,
     )
 
 

@@ -29,8 +29,8 @@ def build_cnn(options: Options) -> Network:
         layers[f"conv{i}"] = nn.Conv2d(channels, maps, 5, padding=2)
         layers[f"relu{i}"] = nn.ReLU()
         layers[f"pool{i}"] = pool(kind)
-        if i < 3:
-            layers[f"norm{i}"] = ResponseNorm(maps)
+        if i < 3 and options.norm_alpha > 0:
+            layers[f"norm{i}"] = ResponseNorm(maps, alpha=options.norm_alpha)
         channels = maps
     layers["local4"] = LocallyConnected(maps, options.num_classes, side, 3)
     if options.final_relu:

@@ -169,6 +169,9 @@ class ResponseNorm(nn.Module):
         sums = F.conv2d(x.square(), self.neighbours)
         return x * (1 + self.scale * sums).pow(-self.beta)
 
+    def extra_repr(self) -> str:
+        return f"scale={self.scale:.3g}, beta={self.beta}"
+
 
 class Maxout(nn.Module):
     """The maximum over groups of `pieces` neighbouring channels: N x (out * pieces) x ... -> N x out x ..."""

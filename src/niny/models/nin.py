@@ -48,6 +48,7 @@ class Options:
     pool_padding: int = 0
     final_relu: bool = True
     batch_norm: bool = False
+    norm_alpha: float = 1e-3
 
     def __post_init__(self) -> None:
         if self.num_classes < 1 or self.channels < 1:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from niny.benchmark.operations import image_flops, run_flops
 from niny.benchmark.results import kept
-from niny.config import Params
+from niny.config import STANDARD, Params
 from niny.evaluation.rules import PredictionInterval
 from niny.evaluation.statistics import paired, sampling_error
 from niny.files import write_json, write_text
@@ -417,9 +417,6 @@ def took(runs: pd.DataFrame) -> str:
     """The median time of training on each kind of machine."""
     took = runs["training_seconds"].groupby(hardware(runs), sort=False).median()
     return "; ".join(f"{duration(float(seconds))} on {machine}" for machine, seconds in took.items())
-
-
-STANDARD = ("paper", "cifar10-nin")  # of which `niny bench` keeps rates
 
 
 def quickest(study: Study) -> dict[str, Any] | None:
