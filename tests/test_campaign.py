@@ -16,7 +16,7 @@ from niny.benchmark.operations import run_flops
 from niny.benchmark.remaining import describe_left
 from niny.cli import main
 from niny.config import Params, Run, load_params
-from niny.errors import NinyError
+from niny.errors import NinyError, UnwritableError
 from niny.evaluation.claims import load_claims
 from niny.maps.records import load_scores
 from niny.models import build, initialise
@@ -24,6 +24,7 @@ from niny.paper import OPEN_CHOICES, reported
 from niny.training import campaign as campaigns
 from niny.training import runs, snapshots
 from niny.training.campaign import campaign, parse_duration, tasks_of
+from niny.training.loop import TrainingData
 
 ROOT = Path(__file__).parents[1]
 FAST = ["cifar10-nin-nodropout", "cifar10-cnn-fc"]
@@ -170,6 +171,22 @@ def test_a_campaign_that_lacks_images_does_not_end_well(project: Path, capsys: p
     said = capsys.readouterr()
     assert "0 of 3 runs are recorded; 3 are left, of which none was timed on such a machine" in said.out
     assert said.err.endswith("niny: left out for want of images: mnist; niny data fetch mnist brings them\n")
+
+
+def test_what_is_no_fault_of_the_images_does_not_pass_for_their_absence(
+    project: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_many = replace(params.scales["smoke"], holdout=60_000)
+    tasks = [replace(t, run=replace(t.run, scale=too_many)) for t in tasks_of(params, "smoke", FAST[:1], 1)]
+    with pytest.raises(NinyError, match=r"holds out 60000 of \d+ images: lower holdout"):
+        campaign(tasks, project, EXACT, say=silent)
+
+    def full(*_: object) -> TrainingData:
+        raise UnwritableError("cannot write data: No space left on device")
+
+    monkeypatch.setattr(campaigns, "prepare_data", full)
+    with pytest.raises(UnwritableError, match="No space left"):
+        campaign(tasks_of(params, "smoke", FAST[:1], 1), project, EXACT, say=silent)
 
 
 def test_embedded_images_need_no_fetching(project: Path, params: Params) -> None:

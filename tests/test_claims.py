@@ -204,6 +204,9 @@ def test_the_gap_is_test_less_training_error() -> None:
     results = {"gap": result(6.0, 10.0, 10.1, 10.2), "fc": result(1.0, 10.0, 10.2, 10.1)}
     verdict = Ordering(("gap", "fc"), "gap", 3).judge(results)
     assert (verdict.status, verdict.ours) == ("supported", pytest.approx(5.0))
+    one_by_heart = results | {"fc": result(0.0, 10.0, 10.2, 10.1)}
+    verdict = Ordering(("gap", "fc"), "gap", 3).judge(one_by_heart)
+    assert (verdict.status, verdict.ours) == ("supported", pytest.approx(6.0))
     by_heart = {"gap": result(0.0, 10.0, 10.1, 10.2), "fc": result(0.05, 11.0, 11.2, 11.1)}
     verdict = Ordering(("gap", "fc"), "gap", 3).judge(by_heart)
     assert (verdict.status, verdict.ours) == ("undecided", pytest.approx(0.95))
@@ -221,9 +224,8 @@ def test_order_by_a_score_of_maps_is_paired_by_seed() -> None:
 
 def curve(shift: float, until: int = 200) -> list[dict[str, float]]:
     points = zip(FIGURE_3.epochs, FIGURE_3.test_dropout, FIGURE_3.train_dropout, strict=True)
-    return [{"epoch": e, "test_error": test + shift, "train_error_masked": train} for e, test, train in points][
-        : until // 8 + 1
-    ]
+    rows = [{"epoch": e, "test_error": test + shift, "train_error_masked": train} for e, test, train in points]
+    return [row for row in rows if 0 < row["epoch"] <= until]  # no run looks at the figure's epoch 0
 
 
 def test_the_distance_of_a_shifted_curve_is_the_shift() -> None:
@@ -236,6 +238,7 @@ def test_the_distance_of_a_shifted_curve_is_the_shift() -> None:
     assert rule.judge(at(4.0, 4.1, 4.2)).status == "refuted"
     assert rule.judge(at(0.1, 2.0, 5.0)).status == "undecided"
     assert CurveDistance("a", 3, "train_dropout", 80, 2.0).judge(at(9.0, 9.0, 9.0)).ours == pytest.approx(0)
+    assert CurveDistance("a", 3, "test_dropout", 0, 2.0).judge(at(1.0, 1.1, 1.2)).ours == pytest.approx(1.1)
 
 
 def test_a_run_that_ends_before_the_figure_does_says_nothing_of_it() -> None:
@@ -380,6 +383,15 @@ def test_a_judged_claim_cannot_be_dropped_or_wound_back() -> None:
         check_unchanged([], recorded(rule, 1, 10.4))
     with pytest.raises(NinyError, match="restore it"):
         check_unchanged([claim(rule, version=1)], recorded(rule, 2, 10.4))
+
+
+def test_a_rule_stays_fixed_when_the_runs_that_it_met_are_gone() -> None:
+    rule = PredictionInterval("a", 3, 10.41, 1.0)
+    gone = recorded(rule, earlier=recorded(rule, 1, 11.3, 11.4, 11.5))
+    assert [(record["n"], record["status"]) for record in gone] == [(0, "not run")]
+    with pytest.raises(NinyError, match="raise its version"):
+        recorded(replace(rule, paper=11.0), earlier=gone)
+    assert [r["version"] for r in recorded(replace(rule, paper=11.0), 2, earlier=gone)] == [2, 1]
 
 
 def test_a_rule_that_met_no_record_may_still_be_mended() -> None:

@@ -156,9 +156,10 @@ def test_a_fit_is_kept_and_not_repeated(dataset: Dataset, tmp_path: Path, monkey
 def test_other_images_or_settings_are_fitted_anew(dataset: Dataset, tmp_path: Path) -> None:
     fewer = Dataset("small", Split(dataset.train.images[1:], dataset.train.labels[1:]), dataset.test, ("a", "b"))
     weaker = DataSpec("small", 2, 3, 8, "gcn_zca", zca_bias=0.2)
-    for data, spec in ((dataset, ZCA), (fewer, ZCA), (dataset, weaker), (dataset, MEAN)):
+    fainter = DataSpec("small", 2, 3, 8, "gcn_zca", gcn_scale=12.0)
+    for data, spec in ((dataset, ZCA), (fewer, ZCA), (dataset, weaker), (dataset, fainter), (dataset, MEAN)):
         fitted(data, spec, tmp_path)
-    assert len(list((tmp_path / "small").iterdir())) == 4
+    assert len(list((tmp_path / "small").iterdir())) == 5
 
 
 def test_the_fit_of_other_settings_under_the_right_name_is_not_used(dataset: Dataset, tmp_path: Path) -> None:

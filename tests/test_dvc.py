@@ -52,6 +52,7 @@ def test_plots_are_those_of_the_records(clone: Path, params: Params) -> None:
         for seed, folder in enumerate(sorted((clone / params.run(SCALE, experiment.name).folder).glob("seed-*"))):
             for row in (row for row in table(folder / "history.csv") if row["test_error"]):  # looked at now and then
                 assert shown[experiment.name, str(seed), row["epoch"], "test"] == float(row["test_error"])
+                assert shown[experiment.name, str(seed), row["epoch"], "train"] == float(row["train_error"])
     call(clone, "dvc", "plots", "show", curves, errors, "--out", "build/plots")
     page = (clone / "build/plots/index.html").read_text()
     assert page.count("vegaEmbed(") == 2

@@ -27,6 +27,18 @@ def test_the_image_lies_at_its_corner_on_every_canvas(kind: str) -> None:
     assert torch.equal(canvas, canvases(kind, images, labels, chosen, corners, seed=0))
 
 
+@pytest.mark.parametrize("kind", ["mean", "noise"])
+def test_what_lies_around_is_empty_or_noise_of_the_images_own_mean_and_spread(kind: str) -> None:
+    images = torch.randn(3, 3, 32, 32) * torch.tensor([1.0, 2.0, 5.0])[:, None, None] + 4
+    canvas = canvases(kind, images, torch.arange(3), torch.tensor([1]), torch.tensor([[0, 0]]), seed=0)[0]
+    around, own = canvas[:, 32:], images[1]
+    if kind == "mean":
+        assert not around.any()
+    else:
+        torch.testing.assert_close(around.mean((1, 2)), own.mean((1, 2)), rtol=0.05, atol=0)
+        torch.testing.assert_close(around.std((1, 2)), own.std((1, 2)), rtol=0.05, atol=0)
+
+
 def test_distractors_are_of_other_classes() -> None:
     labels = torch.arange(40) % 4
     images = labels[:, None, None, None].expand(40, 1, 8, 8).float()

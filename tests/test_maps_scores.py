@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from niny.maps.heads import connected_maps, values_of
 from niny.maps.intervals import Scores, bootstrap, bootstrap_median, only, rates, score, wilson
 from niny.maps.nested import over_seeds
 from niny.maps.records import is_null, load_scores, nulls_of, save_scores
-from niny.maps.scores import OF_MAPS, score_network, skipped
+from niny.maps.scores import OF_MAPS, groups, score_network, skipped
 from niny.maps.translation import correlation, equivariance, error_rise, shift, shifted_maps
 from niny.models import Network, cnn, initialise, maxout, nin_cifar
 from niny.models.blocks import Dropout, FullyConnected, GlobalAveragePool
@@ -188,6 +188,39 @@ def test_restoring_the_evidence_first_beats_restoring_it_last() -> None:
     restored, taken = (area(oracle(), images, labels, orders, 0) for area in (insertion, deletion))
     assert (restored["first"] > restored["last"]).all()
     assert (taken["first"] < taken["last"]).all()
+
+
+@pytest.mark.parametrize("area", [insertion, deletion])
+def test_what_no_pixel_changes_has_its_probability_as_area(area: Callable[..., dict[str, Tensor]]) -> None:
+    images, labels = torch.rand(4, 10, 16, 16), torch.arange(4)
+    certain = Network({"none": nn.Conv2d(10, 10, 1)}, GlobalAveragePool(), ())
+    nn.init.zeros_(certain.none.weight)
+    certain.none.bias.data = torch.arange(10.0)
+    found = area(certain, images, labels, {"any": torch.rand(4, 4, 4)}, 0)["any"]
+    torch.testing.assert_close(found, torch.arange(10.0).softmax(0)[:4].double())
+
+
+def test_vehicles_are_not_animals_and_together_they_are_all_classes() -> None:
+    found = groups(torch.arange(10), NAMES)
+    assert {name: [NAMES[i] for i in torch.nonzero(of).flatten()] for name, of in found.items()} == {
+        ".vehicles": ["airplane", "automobile", "ship", "truck"],
+        ".animals": ["bird", "cat", "deer", "dog", "frog", "horse"],
+    }
+
+
+def test_grids_are_told_apart_by_what_the_network_says_of_each_image() -> None:
+    """Frogs are taken for horses and planes shine: the rest is neither wrong nor sure."""
+    images, labels = painted()
+    images[labels == 6] = images[labels == 6][:, [0, 1, 2, 3, 4, 5, 7, 6, 8, 9]]
+    images[labels == 0] *= 4
+    found = score_network(oracle(), images, labels, names=NAMES, seed=1, grids=20)
+    assert found["gridpg3_hit.raw.wrong"]["value"] < 0.5
+    assert found["gridpg3_hit.raw.confident"]["value"] == 1
+    assert found["gridpg3_hit.raw.correct"]["value"] > 0.9  # a horse's map finds frogs, too
+    sizes = {name: found[f"gridpg3_hit.raw.{name}"]["n"] for name in ("confident", "wrong", "correct", "vehicles")}
+    assert 0 < sizes["confident"] <= sizes["vehicles"] <= sizes["correct"]
+    assert found["gridpg3_hit.raw.vehicles"]["value"] == 1
+    assert found["gridpg3_hit.raw.animals"]["value"] < 1
 
 
 def test_a_shift_moves_content_and_brings_in_zeros() -> None:

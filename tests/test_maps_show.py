@@ -181,6 +181,23 @@ def test_a_collapsed_seed_enters_no_mean(project: Path, weights: Path, capsys: p
     assert set(json.loads(capsys.readouterr().out)["scores"]["gridpg3_hit.raw"]["seeds"]) == {"0"}
 
 
+def test_a_seed_of_other_settings_enters_no_mean(
+    project: Path, params: Params, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = params.run("smoke", "cifar10-nin")
+    plant(project, run, 0, 50.0)
+    folder = weights.parents[1] / "seed-1"
+    for digest, seeds in (("another", {"0"}), (run.digest, {"0", "1"})):
+        plant(project, run, 1, 50.0, run_digest=digest)
+        kept = {"scores": {"gridpg3_hit.raw": {"value": 0.5, "interval": [0.4, 0.6], "n": 10}}}
+        (folder / "maps.json").write_text(json.dumps(kept))
+        assert main(["maps", "score", str(weights.parents[1]), "--grids", "10", "--device", "cpu", "--json"]) == 0
+        assert set(json.loads(capsys.readouterr().out)["scores"]["gridpg3_hit.raw"]["seeds"]) == seeds
+    plant(project, run, 0, 50.0, run_digest="another")
+    assert main(["maps", "score", str(weights.parents[1]), "--grids", "10", "--device", "cpu"]) == 1
+    assert "are of other settings than params.yaml has now: train that seed again" in capsys.readouterr().err
+
+
 AUTHORS = Path(os.environ.get("NINY_CAFFEMODEL", "unset"))
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,21 +151,23 @@ def test_the_maxout_network_says_that_it_has_no_class_maps() -> None:
         net.class_maps(torch.randn(2, 3, 32, 32))
 
 
-def test_dropout_conventions_compute_the_same_function_when_the_weights_are_scaled() -> None:
-    """W (m x) in training and W (x / 2) in testing, against W' (2 m x) and W' x with W' = W / 2."""
-    authors, inverted = Dropout(0.5, inverted=False), Dropout(0.5, inverted=True)
+@pytest.mark.parametrize("rate", [0.5, 0.25])
+def test_dropout_conventions_compute_the_same_function_when_the_weights_are_scaled(rate: float) -> None:
+    """W (m x) in training and W (k x) in testing, k = 1 - rate, against W' (m x / k) and W' x with W' = k W."""
+    authors, inverted = Dropout(rate, inverted=False), Dropout(rate, inverted=True)
     x, W = torch.randn(64, 30), torch.randn(30, 5, requires_grad=True)
-    half = (W / 2).detach().requires_grad_()
+    kept = 1 - rate
+    scaled_down = (kept * W).detach().requires_grad_()
     losses = []
-    for dropout, weight in ((authors, W), (inverted, half)):
+    for dropout, weight in ((authors, W), (inverted, scaled_down)):
         torch.manual_seed(0)
         y = dropout(x) @ weight
         y.square().sum().backward()
         losses.append(y)
     torch.testing.assert_close(losses[0], losses[1])
-    # the gradient doubles, so a rate of a quarter moves W' by half of what the full rate moves W
-    torch.testing.assert_close(half.grad, 2 * W.grad)
-    torch.testing.assert_close(authors.eval()(x) @ W, inverted.eval()(x) @ half)
+    # where half is kept the gradient doubles, so a quarter of the rate moves W' by half of what the rate moves W
+    torch.testing.assert_close(scaled_down.grad, W.grad / kept, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(authors.eval()(x) @ W, inverted.eval()(x) @ scaled_down)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.001, 0.999, 1.0])
@@ -188,6 +191,24 @@ def test_weights_are_drawn_as_asked(init: str, expected: float) -> None:
     again = nin_cifar()
     initialise(again, init, 0.05, 3)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+
+
+def test_centred_filters_add_up_to_nothing_and_the_last_layer_starts_small_and_open() -> None:
+    """Filters of mean 0 see the variance of a rectified normal, 1/2 - 1/(2 pi) of the normal's, and restore it."""
+    net = nin_cifar()
+    initialise(net, "centred", 0.0, 3)
+    layers = {name: layer for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)}
+    inputs = {name: layer.weight[0].numel() for name, layer in layers.items()}
+    for name, layer in list(layers.items())[1:-1]:
+        assert layer.weight.mean((1, 2, 3)).abs().max() < 1e-6
+        expected = 1 / (inputs[name] * (0.5 - 0.5 / math.pi))
+        assert layer.weight.var().item() == pytest.approx(expected, rel=0.05), name
+        assert not layer.bias.any()
+    first, last = layers["mlpconv1.conv1"], layers["mlpconv3.cccp6"]
+    assert first.weight.std().item() == pytest.approx((2 / 75) ** 0.5, rel=0.02)
+    before = 1 / (inputs["mlpconv3.cccp6"] * (0.5 - 0.5 / math.pi))
+    assert last.weight.std().item() == pytest.approx(0.3 * before**0.5, rel=0.1)
+    assert (last.bias == 1).all()
 
 
 def test_layers_may_start_from_spreads_of_their_own() -> None:

@@ -29,7 +29,7 @@ from niny.report.readmes import kept_studies
 from niny.report.scores import draw_scores
 from niny.report.speed import agreements
 from niny.report.study import load_study, measured
-from niny.report.tables import NOT_TESTED, all_tables, energy, paper_table, scores_table
+from niny.report.tables import NOT_TESTED, all_tables, energy, missing_table, paper_table, scores_table
 from niny.report.words import duration, listed, plural
 
 PARAMS = study_params()
@@ -124,6 +124,10 @@ def test_records_that_a_scale_did_not_ask_for_are_not_counted_as_recorded(root: 
     study = load_study(PARAMS, "full", root)
     assert len(study.runs) == run.scale.seeds + 3
     assert study.recorded == run.scale.seeds
+    shutil.rmtree(root / run.folder / "seed-0")
+    study = load_study(PARAMS, "full", root)
+    missing = missing_table(study).set_index("Not run")["Why"]
+    assert missing["cifar10-nin"] == f"{run.scale.seeds - 1} of {run.scale.seeds} seeds recorded"
 
 
 def test_epochs_of_attempts_that_collapsed_cost_time_too(root: Path) -> None:

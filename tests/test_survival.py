@@ -73,6 +73,8 @@ def test_the_two_latest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert state is not None
     assert state["epoch"] == 3
     assert load_checkpoint(tmp_path / "nothing", "this", pytest.fail) is None
+    (tmp_path / "epoch-10000.ckpt").touch()  # not what comes last by name
+    assert latest_first(tmp_path)[0].name == "epoch-10000.ckpt"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

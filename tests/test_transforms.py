@@ -56,6 +56,17 @@ def test_the_small_form_gives_back_what_was_learnt(fit: Preprocessor, tmp_path: 
     torch.testing.assert_close(again.apply(images), fit.apply(images), atol=5e-3, rtol=0)
 
 
+def test_the_whitening_of_cifar10_in_the_package_has_the_spectrum_measured_on_the_official_files(
+    params: Params,
+) -> None:
+    """Of its covariance with the bias of 0.1: least 0.1000, median 0.1102, largest 467.06 (pylearn2's pipeline)."""
+    kept = load_small(KEPT / "cifar10.npz", params.datasets["cifar10"])
+    values = torch.linalg.eigvalsh(torch.from_numpy(kept.whitening))
+    expected = torch.tensor([467.06, 0.1102, 0.1000]).rsqrt()
+    found = torch.stack([values[0], values.median(), values[-1]])
+    torch.testing.assert_close(found, expected, rtol=0.005, atol=0)
+
+
 @pytest.mark.parametrize("damage", [b"", b"no archive", None])
 def test_a_damaged_small_form_or_one_of_other_settings_names_the_remedy(
     fit: Preprocessor, tmp_path: Path, damage: bytes | None

@@ -240,8 +240,9 @@ OPEN_CHOICES = (
     OpenChoice(
         "learning rate without dropout",
         "set by hand; whether another without dropout is not stated; figure 3 ends with a training error of 2 to 3 %",
-        "a quarter: 0.025, last layer 0.0025",
-        f"{AUTHORS} are of networks with dropout; without masks the inputs of two layers are twice as large",
+        "a quarter: 0.025, last layer 0.0025; an attempt may die at this rate, too",
+        f"{AUTHORS} are of networks with dropout; without masks the inputs of two layers are twice as large, and at "
+        "the literal rates attempts died at scale `short`",
         ("cifar10-nin-nodropout-half", "cifar10-nin-nodropout-literal"),
         trials=("cifar10-nin-nodropout", "cifar10-nin-nodropout-half", "cifar10-nin-nodropout-literal"),
         reference="cifar10-nin-nodropout",
@@ -278,7 +279,8 @@ OPEN_CHOICES = (
         "training of the conventional CNN",
         "not stated",
         "NIN's recipe and whitened images: rates, schedule and a weight decay of 1e-4 as for the other networks",
-        "one recipe for all; Krizhevsky's example files (cuda-convnet) have 4e-3 on the convolutions",
+        "one recipe for all; Krizhevsky's example files (cuda-convnet) have 4e-3 on the convolutions, which the other "
+        "experiment takes for all layers",
         ("cifar10-cnn-fc-decay",),
         trials=("cifar10-cnn-fc-whitened", "cifar10-cnn-fc-mean", "cifar10-cnn-fc-quarter"),
         reference="cifar10-cnn-fc",
@@ -289,6 +291,12 @@ OPEN_CHOICES = (
         "contrast normalised and whitened, with the constants of the CIFAR sets",
         f"{AUTHORS} subtract the mean, of images whose scale is unknown: the least mean error in three trials each",
         trials=("mnist-nin-whitened", "mnist-nin-mean255", "mnist-nin-unit", "mnist-nin-mean"),
+    ),
+    OpenChoice(
+        "preprocessing of SVHN",
+        "local contrast normalisation; its constants, and what comes before it, are not stated (section 4.4)",
+        "global contrast normalisation, then local: a Gaussian window of 7x7, each channel by itself",
+        "the maxout network's code (pylearn2, 2013)",
     ),
     OpenChoice(
         "validation images of SVHN",

@@ -110,8 +110,9 @@ def estimate_text(params: Params, root: Path) -> str:
     said = f"GPUs measured: {', '.join(sorted(set(gpus)))}." if gpus else "**No GPU benchmarked.**"
     total, longest = sum(todo.runs), max(todo.runs)
     parts = [
-        f"{said} Rows named after a machine use what was measured on it. The row `{ASSUMED}` takes {AIM:,.0f} images/s "
-        "of CIFAR-10's network, this project's aim, which nobody has measured, as if it had been.",
+        f"{said} Rows named after a machine use what was measured on it; what else was measured of a GPU is in "
+        f"[NOTES.md](../benchmarks/NOTES.md). The row `{ASSUMED}` takes {AIM:,.0f} images/s of CIFAR-10's network, "
+        "this project's aim, which nobody has measured, as if it had been.",
         f"**A larger study**: {todo.experiments} experiments x {SEEDS} seeds (the scale `paper` has "
         f"{params.scale('paper').seeds}) = {len(todo.runs)} runs at full length; "
         f"{total:.2e} operations in all, {longest:.2e} in the longest.",

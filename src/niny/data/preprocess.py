@@ -30,7 +30,7 @@ from torch import Tensor
 
 from niny.config import DataSpec
 from niny.data.sets import Dataset, Images
-from niny.errors import NinyError
+from niny.errors import NinyError, UnwritableError
 from niny.files import replacing
 
 DIVISORS = {"mean": 255.0, "mean_255": 1.0, "unit": 255.0}  # of pixel values, where contrast is left as it is
@@ -158,7 +158,7 @@ def fitted(dataset: Dataset, spec: DataSpec, root: Path) -> Preprocessor:
     """The preprocessing `spec` fitted on the training images, kept in `root/<name>/preprocessing-<digest>.npz`.
 
     The digest is of the images and of every setting that matters, so that a file can never be taken for another's;
-    a damaged one is fitted again. Raises NinyError where the file cannot be written.
+    a damaged one is fitted again. Raises UnwritableError where the file cannot be written.
     """
     if spec.preprocessing in UNFITTED:
         return Preprocessor.fit(dataset.train.images, spec)
@@ -170,7 +170,7 @@ def fitted(dataset: Dataset, spec: DataSpec, root: Path) -> Preprocessor:
     try:
         preprocessor.save(path)
     except OSError as error:
-        raise NinyError(f"cannot write {path}: {error.strerror}; make room there or make it writable") from error
+        raise UnwritableError(f"cannot write {path}: {error.strerror}; make room there or make it writable") from error
     return preprocessor
 
 

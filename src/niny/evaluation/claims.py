@@ -98,14 +98,17 @@ def to_records(claims: Sequence[Claim], verdicts: Sequence[Verdict], earlier: Se
     check_unchanged(claims, earlier)
     records = []
     for claim, verdict in zip(claims, verdicts, strict=True):
-        entry = {"id": claim.id, "version": claim.version, "digest": rule_digest(claim)}
+        of_claim = [old for old in earlier if old["id"] == claim.id]
+        met = verdict.n > 0 or any(_met(old) for old in of_claim if old["version"] == claim.version)
+        entry = {"id": claim.id, "version": claim.version, "digest": rule_digest(claim), "met": met}
         records.append(entry | dataclasses.asdict(verdict))
-        records += [old for old in earlier if old["id"] == claim.id and _outdated(old, claim)]
+        records += [old for old in of_claim if old["version"] < claim.version and _met(old)]
     return records
 
 
-def _outdated(record: dict[str, Any], claim: Claim) -> bool:
-    return bool(record["version"] < claim.version and record["n"] > 0)
+def _met(record: dict[str, Any]) -> bool:
+    """Has the rule ever met runs? Those that a verdict was of may be gone since."""
+    return bool(record.get("met", record["n"] > 0))
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -132,7 +135,7 @@ def check_unchanged(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) 
     known = {claim.id: claim for claim in claims}
     for record in records:
         name, version = record["id"], record["version"]
-        if record["n"] == 0:
+        if not _met(record):
             continue
         if name not in known or known[name].version < version:
             raise NinyError(f"claims.yaml: version {version} of claim {name!r} has met records and is gone: restore it")

@@ -224,7 +224,7 @@ class CurveDistance(_OneExperiment):
     def _distance(self, rows: Sequence[Mapping[str, float]]) -> float | None:
         ours = figure_points(rows, "test_error" if self.curve.startswith("test") else "train_error_masked")
         theirs = dict(zip(FIGURE_3.epochs, getattr(FIGURE_3, self.curve), strict=True))
-        epochs = [epoch for epoch in FIGURE_3.epochs if epoch >= self.first_epoch]
+        epochs = figure_epochs(self.first_epoch)
         return fmean(abs(ours[e] - theirs[e]) for e in epochs) if ours.keys() >= set(epochs) else None
 
 
@@ -309,6 +309,11 @@ def show(low: float, high: float) -> str:
     return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
 
+def figure_epochs(first: int) -> list[int]:
+    """The epochs of figure 3 from the given one on, but epoch 0: no run looks at its untrained network."""
+    return [epoch for epoch in FIGURE_3.epochs if epoch >= max(first, 1)]
+
+
 def figure_points(rows: Sequence[Mapping[str, float]], column: str) -> dict[int, float]:
     """A column of the history at those epochs of figure 3 at which it was measured."""
     return {int(row["epoch"]): row[column] for row in rows if row["epoch"] in FIGURE_3.epochs and column in row}
@@ -327,7 +332,7 @@ def by_seed(result: ExperimentResult, quantity: str, first_epoch: int = 0) -> By
 
 
 def _late_means(result: ExperimentResult, column: str, first_epoch: int) -> BySeed:
-    epochs = [epoch for epoch in FIGURE_3.epochs if epoch >= first_epoch]
+    epochs = figure_epochs(first_epoch)
     points = {seed: figure_points(rows, column) for seed, rows in result.history.items()}
     return {seed: fmean(p[e] for e in epochs) for seed, p in points.items() if p.keys() >= set(epochs)}
 

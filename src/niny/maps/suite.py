@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from niny.config import DataSpec, Params
+from niny.config import PARAMS, DataSpec, Params
 from niny.data.preprocess import Preprocessor, fitted
 from niny.data.sets import Dataset, TinyImageNetVal, load, load_tiny_imagenet_val
 from niny.errors import NinyError
@@ -71,15 +71,32 @@ def load_pictures(spec: DataSpec, root: Path, compute: Compute) -> Pictures:
 
 
 def load_subjects(params: Params, path: Path, compute: Compute) -> Subjects:
-    """The networks of a weights file, a run folder (all its seeds) or the folder of one seed."""
-    files = {_seed(file): file for file in weights_in(path)}
+    """The networks of a weights file, the folder of one seed, or a run folder: all seeds that tables count."""
+    weights, scored = weights_in(path), sorted(path.glob(f"seed-*/{OF_ONE_SEED}"))
+    folders = of_present_settings(params, {_seed(file): file.parent for file in (*scored, *weights)})
+    files = {_seed(file): file for file in weights if _seed(file) in folders}
+    if not files:
+        raise NinyError(f"the weights in {path} are of other settings than {PARAMS} has now: train that seed again")
     nets = {seed: load_network(params, file).to(compute.device).eval() for seed, file in files.items()}
-    others = [file for file in path.glob(f"seed-*/{OF_ONE_SEED}") if _seed(file) not in nets]
-    folders = {_seed(file): file.parent for file in (*files.values(), *others)}
+    others = [file for file in scored if _seed(file) in folders.keys() - nets.keys()]
     collapsed = frozenset(
         k for k, f in folders.items() if (f / "metrics.json").is_file() and read_metrics(f)["collapsed"]
     )
     return Subjects(path, nets, {_seed(file): load_seed(file) for file in others}, collapsed)
+
+
+def of_present_settings(params: Params, folders: dict[int, Path]) -> dict[int, Path]:
+    """Of several run folders by seed those trained as params.yaml says now; all where none was."""
+    if len(folders) < 2:
+        return folders
+    return {seed: folder for seed, folder in folders.items() if not _is_outdated(params, folder)} or folders
+
+
+def _is_outdated(params: Params, folder: Path) -> bool:
+    metrics = read_metrics(folder) if (folder / "metrics.json").is_file() else {}
+    if not {"scale", "experiment", "run_digest"} <= set(metrics):
+        return False
+    return bool(metrics["run_digest"] != params.run(metrics["scale"], metrics["experiment"]).digest)
 
 
 def weights_in(path: Path) -> list[Path]:

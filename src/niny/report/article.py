@@ -223,8 +223,11 @@ def verdicts(study: Study) -> Section:
         "A number of the paper is supported when it lies inside the 95 % interval of one more run of ours (the "
         "prediction interval) and that is no wider than its rule in `claims.yaml` allows; where it lies outside, it is "
         "refuted. Fewer runs than a rule asks for leave a claim undecided. Errors are in per cent, differences in "
-        "percentage points, reductions by dropout in per cent of the error without it; scores of maps are shares. Of "
-        "an ordering, the number is the margin of its closest pair.",
+        "percentage points, reductions by dropout in per cent of the error without it; scores of maps are shares; of a "
+        "curve the number is the mean distance from the paper's points, in percentage points. Of an ordering it is our "
+        "smallest margin between neighbours, below zero where they lie the other way round, and the paper's is of the "
+        "same pair. The interval is of what the rule looks at: one more run, or the mean over runs of a difference, a "
+        "distance or a score; with one run a score has that over images.",
     )
     frame, origins = claims_table(study), {claim.id: claim.origin for claim in study.claims}
     ours = frame["Claim"].map(lambda name: origins[name.partition(" ")[0]] == "niny").astype(bool)
@@ -301,7 +304,7 @@ def by_heart(study: Study, experiment: str, label: str) -> list[str]:
         if later and not errors[least] and (most := max(later, key=later.__getitem__)) and later[most] > FORGOTTEN:
             told.append(
                 f"Ours {label} (seed {seed}) gets every training image right by epoch {least:g}, and "
-                f"{later[most]:.1f} % of them wrong again in epoch {most:g}, at the same learning rate."
+                f"{later[most]:.1f} % of them wrong again in the course of epoch {most:g}, at the same learning rate."
             )
     return told
 
@@ -339,14 +342,16 @@ def left_open(study: Study) -> Section:
 
 
 def tried_table(study: Study, scale: str) -> Table:
-    """The trials that choices were made by. Their records lie at the scale that holds images out, not at this one."""
+    """The trials of choices. Their records lie at the scale that holds images out, not at this one."""
     runs, frame = trial_runs(study, scale), trials_table(study, scale)
     command = f"niny campaign --scale {scale} --only {' '.join(dict.fromkeys(frame['Experiment']))}"
     held = f"{study.params.scale(scale).holdout:,}"
     note = (
         f"Runs on all but the last {held} training images, a line each. The error is that on these, with its sampling "
         "error (95 %): no test image was looked at. A few epochs tell what learns at once and what dies, not what "
-        "would learn later. A run whose outputs all die begins again: three attempts at most."
+        "would learn later. The scaling of MNIST was chosen by its trials; all others are checks of what was taken "
+        "from the sources above, some of them made after the runs at paper scale. A run whose outputs all die begins "
+        "again: three attempts at most."
         f"{silenced(study, scale, runs)}{died_elsewhere(study, scale)}"
     )
     tried = frame["Tried"] + "\n" + frame["Experiment"]

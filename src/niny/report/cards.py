@@ -125,12 +125,13 @@ Preprocessing: {PREPROCESSING[spec.preprocessing].format(spec=spec)}."""
 
 def _recipe(run: Run, facts: dict[str, Any]) -> str:
     recipe = run.recipe
+    dropout = run.experiment.dropout
     phases = ", ".join(f"{epochs} epochs at {factor * recipe.lr:g}" for epochs, factor in recipe.phases)
     return f"""## Training
 
-{facts["net"]}, {facts["num_params"]:,} parameters, head {run.experiment.head}, dropout {run.experiment.dropout:g}.
-SGD with momentum {recipe.momentum:g}, batches of {recipe.batch}, weight decay {recipe.weight_decay:g}, initial weights
-"{recipe.init}"; {phases} ({recipe.schedule}); augmentation: {"yes" if run.experiment.augment else "none"}.
+{facts["net"]}, {facts["num_params"]:,} parameters, head {run.experiment.head}, dropout between layers {dropout:g}. SGD
+with momentum {recipe.momentum:g}, batches of {recipe.batch}, weight decay {recipe.weight_decay:g}, initial
+weights "{recipe.init}"; {phases} ({recipe.schedule}); augmentation: {"yes" if run.experiment.augment else "none"}.
 {facts["training_seconds"] / 60:,.0f} minutes on {facts["gpu"] or facts["processor"]} in {facts["precision"]}."""
 
 

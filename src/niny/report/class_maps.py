@@ -362,7 +362,8 @@ def heads(study: Study) -> list[Table]:
         "their maps share. A fully connected head, and a locally connected layer, read what comes before them in tiles "
         "of the training size where a canvas is larger, each as if it stood alone. With one run (n) on either side two "
         "networks are compared, not two ways of training: runs of one experiment lie apart too. "
-        "A score of fewer runs than its row's n says so below it. The other readings are in "
+        'A score of fewer runs than its row\'s n says so below it. "Other cells": its maps have other cells than the '
+        "reference's, so that correlations over cells do not compare. The other readings are in "
         "[tables/map-scores.csv](tables/map-scores.csv)."
     )
     title, names = "Other heads and ways of training", [*frame["Network"]]

@@ -158,6 +158,12 @@ QUESTIONS = (
         headline=True,
     ),
     Question(
+        "Are these photographs recognised at all?",
+        "",
+        "box_accuracy",
+        "Of the same photographs the network recognises {value}",
+    ),
+    Question(
         "Do the maps move with the image?",
         "moves with the image (r)",
         "equivariance.raw",
@@ -366,7 +372,7 @@ def _against_nulls(score: Score, nulls: Mapping[str, Score], unit: str) -> list[
     """Where the score lies to each null; where that is the same for all, which of them comes nearest."""
     relations = {relation(score, of) for of in nulls.values()}
     if len(nulls) < 2 or len(relations) > 1:
-        return _grouped(score, nulls)
+        return _grouped(score, {f"{words} ({amount(null.value, unit)})": null for words, null in nulls.items()})
     nearest = min(nulls, key=lambda words: abs(nulls[words].value - score.value))
     where = relations.pop()
     which = "any null" if where == "not told apart from" else "all nulls"

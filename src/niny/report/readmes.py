@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from niny.config import Params, Scale
+from niny.config import SOURCES, Params, Scale
 from niny.data.sets import ORIGINS
 from niny.errors import NinyError
 from niny.files import between, write_text
@@ -20,9 +20,9 @@ from niny.report.spread import spread_findings
 from niny.report.study import REFERENCE, Study, count, load_study, ours, scale_label
 from niny.report.tables import interval, verdict
 from niny.report.trust import read_records
-from niny.report.words import NONE
+from niny.report.words import NONE, listed
 
-HEADER = ("experiment", "paper %", "ours %", "n", "95 % of one more run", "verdict")
+HEADER = ("experiment", "paper %", "ours %", "n", "95 % prediction interval", "verdict")
 COMMANDS = {
     "make study": "a third-width study on real CIFAR-10, from nothing to a report",
     "make test": "lint, types, tests, and the whole study at smoke scale",
@@ -127,7 +127,16 @@ def study_text(study: Study, prefix: str) -> str:
         report += f" As an article in the form of ReScience C: [{folder}/article.md]({folder}/article.md)."
     head = f"**{caption(study.scale)}** {done(study)} {standing(study)}"
     how = f"A row is made by `niny train EXPERIMENT --scale {study.scale.name}`, the table by `niny readme`."
-    return "\n\n".join((head, table(lines(study)), f"{how} {report}"))
+    return "\n\n".join((head, table(lines(study)), " ".join((how, *asides(study), report))))
+
+
+def asides(study: Study) -> list[str]:
+    """What a row of the table does not say of itself."""
+    controls = [f"`{e.name}`" for e in study.experiments if e.labels == "permuted"]
+    partly = any(e.varies != SOURCES for e in study.experiments)
+    told = [f"{listed(controls)} learnt permuted labels: a control that knows nothing."] if controls else []
+    shared = "Where one source of chance varies alone, run 0 is in the row of the experiment in which all do."
+    return [*told, shared] if partly else told
 
 
 def done(study: Study) -> str:

@@ -149,7 +149,8 @@ def methodology(study: Study) -> tuple[Section, ...]:
             "Data",
             (
                 "Every file is held against the digests of the official release. Preprocessing is fitted on the "
-                "training images alone, and no choice of network or training was made by looking at test images.",
+                "training images alone, and no setting was chosen by comparing errors on test images. Variants that "
+                "were added once errors had been seen, to ask where they come from, replace nothing.",
             ),
             (data,),
             level=3,
@@ -168,8 +169,9 @@ def costs(study: Study) -> tuple[Part, ...]:
 def hyperparameters(study: Study) -> list[str]:
     silent = [choice.item for choice in OPEN_CHOICES if "not stated" in choice.paper]
     return [
-        f"The paper does not state the values of these: {listed(silent)}. Recipes named after the authors use those of "
-        "their configuration files."
+        f"The paper does not state, or not in full, the values of these: {listed(silent)}. `authors` and "
+        "`authors-cifar100` use those of the authors' configuration files; a recipe whose name goes on changes what it "
+        "names."
     ]
 
 
@@ -226,7 +228,7 @@ def claim_line(study: Study, claim: Claim) -> str:
 def beyond(study: Study) -> tuple[Section, ...]:
     maps, choices = class_maps(study), left_open(study)
     own = "\n".join(claim_line(study, claim) for claim in study.claims if claim.origin == "niny")
-    predictions = ("What this study predicted before its runs, under rules of the same kind:", own)
+    predictions = ("What this study predicted before its runs at the paper's scale, under rules of the same kind:", own)
     return (
         Section("beyond", "Results beyond the paper", predictions if own else ()),
         Section(maps.id, maps.title, maps.words, maps.items, level=3),
@@ -259,7 +261,7 @@ def easy(study: Study) -> list[str]:
     if len(runs):
         lines.append(
             f"The network is small: `{REFERENCE}` has {distinct(f'{n:,}' for n in runs['parameters'])} parameters, and "
-            f"to train it took {took(runs)}."
+            f"to train it took {took(runs)}, beside whatever else the machine ran."
         )
     exact = study.result(REFERENCE).maps.get("completeness_error")
     found = (
@@ -280,7 +282,8 @@ def difficult(study: Study) -> list[str]:
     known = [choice for choice in tried if all(len(study.of(name)) for name in choice.experiments)]
     drop, plain = FIGURE_3.test_dropout[-1], FIGURE_3.test_no_dropout[-1]
     lines = [
-        f"The paper leaves {len(OPEN_CHOICES)} choices open. {len(tried)} of them have an experiment that chooses "
+        f"The paper alone does not settle {len(OPEN_CHOICES)} choices, or we depart from it in them. {len(tried)} of "
+        "them have an experiment that chooses "
         f"otherwise, of which {len(known)} {'is' if len(known) == 1 else 'are'} recorded at this scale.",
         "It reports one run of each experiment: how far its own numbers vary is not known.",
         f"Its figure 3 ends at {drop:.2f} % with dropout and {plain:.2f} % without, its text has {paper_error()} % for "
@@ -305,7 +308,7 @@ def collapses(study: Study) -> str:
     share = f"{100 * dead / len(runs):.0f} %"
     told = f" (attempts that died are recorded for {where})" if attempts else ""
     return (
-        f"Training can collapse: {dead} of {plural(len(runs), 'run')} ({share}) ended at chance, and "
+        f"Training can collapse: {dead} of {plural(len(runs), 'run')} ({share}) collapsed, and "
         f"{plural(attempts, 'attempt')} died on the way{told}."
     )
 

@@ -60,9 +60,12 @@ class Study:
     @property
     def recorded(self) -> int:
         """How many of those are there. Records of other settings, and of seeds beyond the scale's, are none of them."""
-        seeds = {experiment.name: self.run(experiment.name).seeds for experiment in self.experiments}
-        runs = self.runs[self.runs["state"] != "other settings"]
-        return sum(seed in seeds[name] for name, seed in zip(runs["experiment"], runs["seed"], strict=True))
+        return sum(self.recorded_of(experiment.name) for experiment in self.experiments)
+
+    def recorded_of(self, experiment: str) -> int:
+        """Likewise, of one experiment."""
+        runs = self.of(experiment)
+        return int(runs[runs["state"] != "other settings"]["seed"].isin(self.run(experiment).seeds).sum())
 
     def run(self, experiment: str) -> Run:
         return self.params.run(self.scale.name, experiment)

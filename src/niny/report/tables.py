@@ -384,10 +384,10 @@ def _missing(study: Study, experiment: str) -> str:
         return "params.yaml has no such experiment yet"
     if experiment not in study.results:
         return f"not part of scale {study.scale.name}"
-    recorded, wanted = len(study.of(experiment)), len(study.run(experiment).seeds)
+    recorded, wanted = study.recorded_of(experiment), len(study.run(experiment).seeds)
     stale = len(study.of(experiment, "other settings"))
     if stale:
-        return f"{stale} of {recorded} records were made with other settings: train again"
+        return f"{stale} of {len(study.of(experiment))} records were made with other settings: train again"
     if recorded >= wanted:
         return ""
     hard = HARD_TO_GET.get(study.run(experiment).data.name, "") if not recorded else ""
@@ -402,7 +402,7 @@ def reproduce_table(study: Study) -> pd.DataFrame:
             {
                 "Experiment": experiment.name,
                 "Command": f"niny train {experiment.name} --scale {study.scale.name}",
-                "Recorded": f"{len(study.of(experiment.name))} of {len(study.run(experiment.name).seeds)} seeds",
+                "Recorded": f"{study.recorded_of(experiment.name)} of {len(study.run(experiment.name).seeds)} seeds",
                 "Test error, %": ours(study, experiment.name),
                 "A run takes": took(study.of(experiment.name)) or expected.get(experiment.name, NONE),
                 "Runs": folder_of(study, experiment.name),
@@ -430,7 +430,7 @@ def expected_times(study: Study) -> dict[str, str]:
         return {}
     rate = found["images_per_s"] * image_flops(study.params.run(*STANDARD))
     missing = [e.name for e in study.experiments if not len(study.of(e.name))]
-    return {name: f"at least {duration(run_flops(study.run(name)) / rate)}" for name in missing}
+    return {name: f"computed: at least {duration(run_flops(study.run(name)) / rate)}" for name in missing}
 
 
 def each_run_table(study: Study) -> pd.DataFrame:

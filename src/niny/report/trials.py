@@ -1,4 +1,4 @@
-"""What was tried on held-out images before it was chosen, as section 4.2 of the paper chooses.
+"""What was tried on held-out images, as section 4.2 of the paper chooses: before a choice, or afterwards to check it.
 
 The runs lie at the scale that holds the last training images out; their `test_error` is that of these images.
 """
@@ -82,8 +82,8 @@ def silenced(study: Study, scale: str, runs: pd.DataFrame) -> str:
     passed = [woke(study, scale, run) for run in runs.to_dict("records")]
     if n := passed.count(True):
         told += (
-            f" Silence can pass: in {n} of {plural(n + passed.count(False), 'run')} where classes were silent on "
-            "training images once others were learned, fewer than then are never answered at the end."
+            f" Silence can pass: in {plural(n + passed.count(False), 'run')} no training image had a logit above zero "
+            f"for some classes when others were learned already; in {n} of them some of these are answered at the end."
         )
     return told
 

@@ -157,6 +157,8 @@ class Worker:
         try:
             data = self.data_of(task.run)
         except NinyError as error:
+            if isinstance(error, UnwritableError) or is_here(task.run.data.name, self.root):
+                raise  # it is no fault of the data
             self.unavailable.add(task.run.data.name)
             self.say(f"{task.run.experiment.name} is left out: {error}")
             return
@@ -170,13 +172,17 @@ class Worker:
         return self.prepared[key]
 
 
+def is_here(dataset: str, root: Path) -> bool:
+    """Are the images of a data set there, and undamaged?"""
+    try:
+        verify(dataset, root / "data")
+    except NinyError:
+        return False
+    return True
+
+
 def check_data(left: Sequence[Task], root: Path) -> None:
     """Raises NinyError where runs are missing because their images are."""
-    missing = []
-    for name in sorted({task.run.data.name for task in left}):
-        try:
-            verify(name, root / "data")
-        except NinyError:
-            missing.append(name)
+    missing = [name for name in sorted({task.run.data.name for task in left}) if not is_here(name, root)]
     if missing:
         raise NinyError(f"left out for want of images: {', '.join(missing)}; niny data fetch {missing[0]} brings them")

@@ -46,7 +46,7 @@ def load_checkpoint(folder: Path, identity: str, say: Callable[[str], None]) -> 
 
 
 def latest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("epoch-*.ckpt"), reverse=True)
+    return sorted(folder.glob("epoch-*.ckpt"), key=epoch_of, reverse=True)
 
 
 def latest_below(folder: Path) -> Path | None:
