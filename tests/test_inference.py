@@ -26,7 +26,17 @@ from niny.data.transforms import KEPT
 from niny.errors import NinyError
 from niny.inference import latency
 from niny.inference.pictures import draw_answers
-from niny.models import build, get_weight, list_models, list_weights, nin_cifar, nin_imagenet, nin_mnist
+from niny.models import (
+    build,
+    get_weight,
+    list_models,
+    list_weights,
+    nin_cifar,
+    nin_cifar_variant,
+    nin_imagenet,
+    nin_mnist,
+    variant_state,
+)
 from niny.models.registry import sha256
 from niny.models.weights import save_weights
 from niny.notebooks import execute
@@ -340,6 +350,22 @@ def test_the_imagenet_network_is_used_through_a_file(project: Path, photo: Path)
     assert len(model.predict(model.samples())) == 2
     with pytest.raises(NinyError, match="name a file"):
         niny.load("imagenet-nin")
+
+
+@pytest.mark.parametrize("whose", ["jiecaoyu", "gojay001", "caffe"])
+def test_exported_weights_of_others_pool_as_their_file_did(project: Path, photo: Path, whose: str) -> None:
+    if whose == "caffe":
+        layers = {name: module for name, module in drawn(nin_cifar()).named_modules() if hasattr(module, "weight")}
+        blobs = {name.rpartition(".")[2]: list(module.state_dict().values()) for name, module in layers.items()}
+        (project / "theirs.caffemodel").write_bytes(caffe_file(blobs))
+        model = niny.load("theirs.caffemodel")
+    else:
+        torch.save(variant_state(drawn(nin_cifar_variant(whose)), whose), "theirs.pth")
+        model = niny.load("theirs.pth")
+    inference.export.export(model, "safetensors", project / "nin.safetensors")
+    again = niny.load("nin.safetensors")
+    assert torch.equal(again.class_maps(photo), model.class_maps(photo))
+    assert again.predict(photo) == model.predict(photo)
 
 
 def test_weights_of_another_experiment_are_refused(kept: Path) -> None:

@@ -277,11 +277,17 @@ def test_every_comparison_stands_beside_its_nulls_in_every_reading() -> None:
                 assert set(nulls_of(found, f"{metric}.{method}.{view}")) == ranked | {"untrained"}, method
         assert set(nulls_of(found, f"infidelity.{view}")) == ranked | {"untrained", "uniform"}
         assert set(nulls_of(found, f"max_sensitivity.{view}")) == {"untrained"}
+        for null in ("other_image", "untrained"):
+            assert found[f"agreement_rank.map.{view}.{null}"]["value"] < 0.99
+            assert found[f"infidelity.{view}.{null}"]["value"] != found[f"infidelity.{view}"]["value"]
         for end in ("", ".absolute"):
             assert set(nulls_of(found, f"cascade_rank.9-conv1.{view}{end}")) == ranked
     centre = nulls_of(found, "cascade_rank.9-conv1.raw.absolute")["centre"]
     assert centre == found["cascade_rank.centre.raw.absolute"]
     assert centre["value"] >= abs(nulls_of(found, "cascade_rank.9-conv1.raw")["centre"]["value"])
+    pairs = [(found[n.replace(".absolute", "")]["value"], of["value"]) for n, of in found.items() if ".absolute" in n]
+    assert all(absolute >= abs(signed) - 1e-9 for signed, absolute in pairs)
+    assert any(absolute > abs(signed) + 0.05 for signed, absolute in pairs), "draws of either sign must not cancel"
 
 
 def test_what_all_maps_share_changes_no_score_of_a_reading_that_drops_it() -> None:

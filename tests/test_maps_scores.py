@@ -190,6 +190,26 @@ def test_restoring_the_evidence_first_beats_restoring_it_last() -> None:
     assert (taken["first"] < taken["last"]).all()
 
 
+@pytest.mark.parametrize("head", ["gap", "fc"])
+def test_the_untrained_network_is_the_same_beside_every_trained_one(head: str) -> None:
+    """One that was read through the trained head would be another beside each."""
+    images, labels = painted()
+    found = []
+    for seed in (1, 2):
+        net = nin_cifar(channels=10, size=16, width=0.05, head=head)
+        initialise(net, "he", 0.0, seed)
+        found.append(score_network(net, images, labels, names=NAMES, seed=1, grids=20))
+    first, second = found
+    kinds = ("claim1_rate", "top10_share", "gridpg3_mass", "focus", "place_energy", "equivariance", "entropy")
+    nulls = [name for name in first if name.endswith(".untrained") and name.partition(".")[0] in kinds]
+    assert {name.partition(".")[0] for name in nulls} == set(kinds)
+    of_said = (".correct", ".wrong", ".confident")  # by what the trained network says
+    for name in (name for name in nulls if not any(part in name for part in of_said)):
+        assert first[name]["value"] == second[name]["value"], name
+    for name in ("gridpg3_mass.centred", "equivariance.raw", "place_energy.raw.noise", "focus.raw"):
+        assert first[f"{name}.untrained"]["value"] != first[name]["value"] != second[name]["value"]
+
+
 @pytest.mark.parametrize("area", [insertion, deletion])
 def test_what_no_pixel_changes_has_its_probability_as_area(area: Callable[..., dict[str, Tensor]]) -> None:
     images, labels = torch.rand(4, 10, 16, 16), torch.arange(4)

@@ -109,7 +109,7 @@ def test_show_draws_any_image_by_a_weights_file(
         ("score nothing.caffemodel", "add --data NAME"),
         ("score photo.png", "not a readable safetensors file"),
         ("score .", "holds no weights.safetensors"),
-        ("score nothing.safetensors --grids 1", "--grids 1: from 5"),
+        ("score nothing.safetensors --grids 1", "--grids 1: from 10"),
     ],
 )
 def test_bad_input_is_one_line(project: Path, capsys: pytest.CaptureFixture[str], words: str, complaint: str) -> None:
@@ -149,7 +149,7 @@ def test_what_a_later_seed_recorded_and_permuted_labels_stand_beside_the_first_s
     twin.write_text(json.dumps({"scores": {"gridpg3_hit.raw": score, "claim1_rate.raw.correct": score}}))
     run = load_params(project).run("smoke", "cifar10-nin-permuted")
     plant(project, run, 0, 90.0, train_error=20.0)
-    assert main(["maps", "score", str(weights.parents[1]), "--grids", "10", "--device", "cpu", "--json"]) == 0
+    assert main(["maps", "score", str(weights.parents[1]), "--grids", "50", "--device", "cpu", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert "permuted_labels" not in found["skipped"]
     assert "permuted_labels" not in found["scores"]["claim1_rate.raw.correct"]["nulls"]
@@ -157,18 +157,34 @@ def test_what_a_later_seed_recorded_and_permuted_labels_stand_beside_the_first_s
     assert hit["seeds"]["1"] == 0.25
     assert hit["value"] == pytest.approx((hit["seeds"]["0"] + 0.25) / 2)
     assert hit["nulls"]["permuted_labels"]["value"] == 0.25
-    assert main(["maps", "score", str(weights), "--grids", "10", "--device", "cpu"]) == 0
+    assert main(["maps", "score", str(weights), "--grids", "50", "--device", "cpu"]) == 0
     said = capsys.readouterr().out
     assert "gridpg3_hit: 3x3 grids" in said
     assert "permuted_labels" in said
     assert "one run" in said
     plant(project, run, 0, 90.0, train_error=88.15)
-    assert main(["maps", "score", str(weights), "--grids", "10", "--device", "cpu"]) == 0
+    assert main(["maps", "score", str(weights), "--grids", "50", "--device", "cpu"]) == 0
     assert "permuted labels: not learnt (training error 88.2 %, by chance 90.0 %)" in capsys.readouterr().out
     twin.unlink()
     plant(project, run, 0, 90.0, train_error=20.0)
-    assert main(["maps", "score", str(weights), "--grids", "10", "--device", "cpu"]) == 0
+    assert main(["maps", "score", str(weights), "--grids", "50", "--device", "cpu"]) == 0
     assert "permuted labels: not scored: dvc repro maps@smoke-cifar10-nin-permuted" in capsys.readouterr().out
+
+
+def test_seeds_that_were_scored_otherwise_enter_no_mean_and_are_named(
+    project: Path, params: Params, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = params.run("smoke", "cifar10-nin")
+    plant(project, run, 0, 50.0)
+    kept = {"scores": {"gridpg3_hit.raw": {"value": 0.5, "interval": [0.4, 0.6], "n": 10}}}
+    (plant(project, run, 1, 50.0) / "maps.json").write_text(json.dumps(kept))
+    words = ["maps", "score", str(weights.parents[1]), "--device", "cpu", "--json", "--grids"]
+    assert main([*words, "10"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert set(said["scores"]["gridpg3_hit.raw"]["seeds"]) == {"0"}
+    assert said["skipped"]["seeds 1"] == "their weights are not kept, and their scores are of 50 grids of digits"
+    assert main([*words, str(run.scale.grids)]) == 0
+    assert set(json.loads(capsys.readouterr().out)["scores"]["gridpg3_hit.raw"]["seeds"]) == {"0", "1"}
 
 
 def test_a_collapsed_seed_enters_no_mean(project: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +193,7 @@ def test_a_collapsed_seed_enters_no_mean(project: Path, weights: Path, capsys: p
     (weights.parents[1] / "seed-1" / "maps.json").write_text(json.dumps(dead))
     metrics = {"collapsed": True, "collapsed_attempts": [], "test_error": 90.0}
     (weights.parents[1] / "seed-1" / "metrics.json").write_text(json.dumps(metrics))
-    assert main(["maps", "score", str(weights.parents[1]), "--grids", "10", "--device", "cpu", "--json"]) == 0
+    assert main(["maps", "score", str(weights.parents[1]), "--grids", "50", "--device", "cpu", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)["scores"]["gridpg3_hit.raw"]["seeds"]) == {"0"}
 
 
@@ -191,7 +207,7 @@ def test_a_seed_of_other_settings_enters_no_mean(
         plant(project, run, 1, 50.0, run_digest=digest)
         kept = {"scores": {"gridpg3_hit.raw": {"value": 0.5, "interval": [0.4, 0.6], "n": 10}}}
         (folder / "maps.json").write_text(json.dumps(kept))
-        assert main(["maps", "score", str(weights.parents[1]), "--grids", "10", "--device", "cpu", "--json"]) == 0
+        assert main(["maps", "score", str(weights.parents[1]), "--grids", "50", "--device", "cpu", "--json"]) == 0
         assert set(json.loads(capsys.readouterr().out)["scores"]["gridpg3_hit.raw"]["seeds"]) == seeds
     plant(project, run, 0, 50.0, run_digest="another")
     assert main(["maps", "score", str(weights.parents[1]), "--grids", "10", "--device", "cpu"]) == 1

@@ -67,6 +67,13 @@ def test_the_whitening_of_cifar10_in_the_package_has_the_spectrum_measured_on_th
     torch.testing.assert_close(found, expected, rtol=0.005, atol=0)
 
 
+def test_gains_too_large_for_the_small_form_are_refused(fit: Preprocessor, tmp_path: Path) -> None:
+    assert fit.whitening is not None
+    with pytest.raises(NinyError, match="raise zca_bias"):
+        save_small(replace(fit, whitening=10 * fit.whitening), tmp_path / "a.npz")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("damage", [b"", b"no archive", None])
 def test_a_damaged_small_form_or_one_of_other_settings_names_the_remedy(
     fit: Preprocessor, tmp_path: Path, damage: bytes | None

@@ -348,7 +348,8 @@ def run_campaign(options: argparse.Namespace) -> None:
     check_cluster_options(options)
     until = start + parse_duration(options.budget) if options.budget else options.worker or math.inf
     root, tasks = project_root(), tasks_of(load_params(), options.scale, options.only, options.seeds)
-    compute = choose_compute(options.device, options.precision, options.eager)
+    asked = "auto" if options.ray and options.device == "cuda" else options.device  # which the driver may lack
+    compute = choose_compute(asked, options.precision, options.eager)
     if not options.ray:
         check_jobs(options.jobs, compute)
     missing = [task for task in tasks if not task.finished(root)]
@@ -494,8 +495,8 @@ def score_maps(options: argparse.Namespace) -> None:
     from niny.maps.listing import score_path, to_json, to_text
     from niny.training import choose_compute
 
-    if not 5 <= options.grids <= 10_000:
-        raise NinyError(f"--grids {options.grids}: from 5 to 10,000 of each kind")
+    if not 10 <= options.grids <= 10_000:  # a fifth of them are images, and two are the fewest that have another one
+        raise NinyError(f"--grids {options.grids}: from 10 to 10,000 of each kind")
     if options.keep:
         check_foreign(options.weights, options.keep)
     compute, params, root = choose_compute(options.device, options.precision), load_params(), project_root()

@@ -51,6 +51,8 @@ def _read(file: Path | io.BytesIO, name: str) -> Photo:
     with complaints(name):
         Image.init()
         with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as opened:
+            _check_pixels(opened, name)
+            _decode_smaller(opened)  # a caller's own image is left as it is
             return first_frame(opened, name)
 
 
@@ -60,7 +62,6 @@ def first_frame(image: Image.Image, name: str) -> Photo:
     if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):  # of PPM Pillow makes 0..65535
         raise ValueError("pixels of 32 bits have no agreed range; save the image with 8 or 16 bits")
     _check_pixels(image, name)
-    _decode_smaller(image)
     image.load()
     _check_pixels(image, name)  # an ICO file's header may tell another size than the image in it
     rgb = ImageOps.exif_transpose(_reduced(image))

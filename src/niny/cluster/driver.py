@@ -23,15 +23,17 @@ from typing import Any
 
 from niny.cluster.board import Row, lock_of, table, write_board
 from niny.data.preprocess import fitted
-from niny.data.sets import load
+from niny.data.sets import LABELS, load
 from niny.data.sources import fetch_embedded
 from niny.errors import BusyError, NinyError
 from niny.files import replacing_record, write_text
+from niny.maps.boxes import SHARED
 from niny.training.campaign import Task
 from niny.training.checkpoint import KEPT, latest_first
 from niny.training.lock import claim
 from niny.training.record import COMMIT, PACKAGE, describe_commit
 from niny.training.runs import Say, checkpoints, claim_seed, forget_checkpoints, label
+from niny.training.snapshots import PHOTOGRAPHS
 
 AHEAD = 8  # runs that wait within Ray: what an autoscaler sees
 LOSSES = 3  # processes in a row that a run may lose without a new epoch: then it is what kills them
@@ -256,9 +258,14 @@ class Driver:
         return replace(order, data=self.shipped(task.run.data.name), progress=self.node.read_files(self.root, saved))
 
     def shipped(self, name: str) -> Any:
-        """A reference to a data set's files, which a machine copies from another one when it first needs them."""
+        """A reference to a data set's files, which a machine copies from another one when it first needs them.
+
+        With them go the photographs on which networks are scored whose weights are not kept, where they are at hand.
+        """
         if name not in self.data:
-            self.data[name] = self.ray.put(self.node.read_files(self.root, self.root / "data" / name))
+            names = [name, PHOTOGRAPHS] if set(SHARED) <= set(LABELS[name]) else [name]
+            read = (self.node.read_files(self.root, self.root / "data" / each) for each in names)
+            self.data[name] = self.ray.put({file: content for files in read for file, content in files.items()})
         return self.data[name]
 
     def read_mail(self) -> None:

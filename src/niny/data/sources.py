@@ -58,6 +58,8 @@ def fetch(name: str, root: Path, sources: Sequence[str] | None = None, say: Call
     """
     offered = OFFERED[_known(name)]
     chosen = [(s, pick(SOURCES, s, "source")) for s in sources or offered]
+    if others := [s for s, _ in chosen if s not in offered]:
+        raise NinyError(f"{name} does not come from {others[0]}: choose from {', '.join(offered)}")
     folder = root / f".fetch-{name}"
     if not _intact(name, root) or scratch_lock(folder).exists():  # a process was killed there, or is at work
         with _scratch(folder, lambda: say(f"{name}: another process is fetching it, waiting")) as scratch:

@@ -41,13 +41,18 @@ IMAGENET_MARGIN = 256 / 224  # the side that is averaged down to, over the side 
 
 
 def save_small(fit: Preprocessor, path: Path) -> None:
-    """Write what a preprocessing learnt, its whitening matrix rounded to steps of STEP."""
+    """Write what a preprocessing learnt, its whitening matrix rounded to steps of STEP.
+
+    Raises NinyError where the matrix has gains too large for that.
+    """
     arrays: dict[str, Any] = {"spec": np.array(json.dumps(asdict(fit.spec))), "shape": np.array(fit.shape)}
     if fit.mean is not None:
         arrays["mean"] = fit.mean
     if fit.whitening is not None:
-        triangle = fit.whitening[np.triu_indices(len(fit.whitening))]
-        arrays["whitening"] = np.rint(triangle / STEP).astype(np.int16)  # gains end at 1 / sqrt(bias): no overflow
+        steps = np.rint(fit.whitening[np.triu_indices(len(fit.whitening))] / STEP)
+        if np.abs(steps).max() > np.iinfo(np.int16).max:  # gains end at 1 / sqrt(bias)
+            raise NinyError(f"{path}: gains of the whitening are too large to be kept so: raise zca_bias")
+        arrays["whitening"] = steps.astype(np.int16)
     with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)
 

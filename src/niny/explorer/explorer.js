@@ -470,7 +470,7 @@ class Explorer {
     const one = `One scale for all maps${epochs.length ? " and epochs" : ""} of this image.`;
     this.nameEpoch();
     return [this.frame(image.png), this.group(items, `Class maps, ${READINGS[this.reading][0]}`),
-      legend(scale, `${this.about()}. ${one}`), this.scores("claim1_rate", "top10_share", "completeness")];
+      legend(scale, `${this.about()}. ${one}`), this.scores("claim1_rate", "top10_share")];
   }
 
   nameEpoch() {

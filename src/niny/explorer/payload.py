@@ -28,7 +28,6 @@ from niny.files import write_json
 from niny.inference import Model
 from niny.inference import load as load_model
 from niny.maps import grids
-from niny.maps.attribution import METHODS
 from niny.maps.forward import class_maps, head_kind, why_no_maps
 from niny.maps.heads import of_classes
 from niny.maps.intervals import Scores
@@ -49,7 +48,6 @@ SCORES = (  # what is named beside a picture, with its nulls
     *(f"claim1_rate.raw.{part}" for part in ("correct", "wrong")),
     *(f"gridpg3_{kind}.{view}" for kind in ("mass", "hit") for view in (*VIEWS, "centre")),
     *(f"gridpg3_{kind}.raw.{null}" for kind in ("mass", "hit") for null in ("other_image", "untrained")),
-    *(f"agreement_rank.{method}.{part}" for method in METHODS for part in ("raw", "raw.other_image", "centre")),
 )
 
 

@@ -111,7 +111,7 @@ def box_scores(
     for kind, across in (("dense", side // preprocessor.shape[1]), ("shrunk", 1)):
         images = prepare(kind, val.images[index], preprocessor).to(place)
         maps, alone = class_maps(net, images), class_maps(blank, images[:few])
-        variants = with_nulls(net, maps, maps, alone, seed, across, classes=targets.to(place))
+        variants = with_nulls(net, blank, maps, maps, alone, seed, across, classes=targets.to(place))
         samples |= sampled(variants, ask, len(index), f".{kind}")
         if kind == "shrunk":
             samples["box_accuracy"] = (decide(net, maps).argmax(1).cpu() == targets).double()

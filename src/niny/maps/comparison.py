@@ -77,7 +77,7 @@ def agreement_scores(subject: Subject, few: Tensor, maps: Tensor, blank: Tensor,
     against attributions of the logit in the same reading.
     """
     net, images, cells = subject.net, subject.images[few], maps.shape[-1]
-    untrained, samples = own_orders(net, blank, predicted), dict[str, Tensor]()
+    untrained, samples = own_orders(subject.blank, blank, predicted), dict[str, Tensor]()
     for view, order in own_orders(net, maps, predicted).items():
         against = {"": order, ".other_image": order.roll(1, 0), ".untrained": untrained[view]}
         against |= {f".{null}": of for null, of in plain_orders(subject, order).items()}
@@ -158,16 +158,16 @@ def faithfulness_scores(subject: Subject, few: Tensor, maps: Tensor, blank: Tens
     cell to cell.
     """
     net, images, seed = subject.net, subject.images[few], subject.draw("sensitivity")
-    place, samples = torch.arange(len(few), device=few.device), dict[str, Tensor]()
-    patches, orders = patched(net, images, subject.draw("infidelity")), orders_of(net)
-    for view, read in values_of(net).items():
-        own, bare = (orders[view](of)[place, predicted] for of in (maps, blank))
-        shown = {"": own, ".other_image": own.roll(1, 0), ".untrained": bare}
+    samples: dict[str, Tensor] = {}
+    patches, bare = patched(net, images, subject.draw("infidelity")), own_orders(subject.blank, blank, predicted)
+    for view, own in own_orders(net, maps, predicted).items():
+        shown = {"": own, ".other_image": own.roll(1, 0), ".untrained": bare[view]}
         plain = nulls.plain(own[:, None], 1, subject.draw("noise"))
         shown |= {f".{null}": of[:, 0] for null, of in plain.items()}
         found = infidelity(patches, predicted, shown, ORDERS.get(view, raw))
         samples |= {f"infidelity.{view}{null}": values for null, values in found.items()}
         for null, of in (("", net), (".untrained", subject.blank)):
+            read = values_of(of)[view]
             samples[f"max_sensitivity.{view}{null}"] = max_sensitivity(of, images, predicted, seed, read)
     return bootstrap(samples, subject.draw("faithfulness"))
 

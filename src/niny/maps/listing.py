@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 
 from niny.config import Params, pick
 from niny.errors import NinyError
+from niny.inference.description import IMAGENET
 from niny.maps.forward import head_kind
 from niny.maps.intervals import Scores
 from niny.maps.meaning import MEANINGS
@@ -20,6 +21,7 @@ from niny.maps.nested import RULE, runs
 from niny.maps.permuted import NULL, beside_permuted, permuted_network, permuted_scores
 from niny.maps.records import NULLS, is_null, nulls_of
 from niny.maps.suite import (
+    Subjects,
     compare_subjects,
     left_out,
     load_pictures,
@@ -66,12 +68,15 @@ def score_path(
 ) -> Found:
     """Score a weights file or a run's folder on the test images of a data set, by default its own."""
     about = origin(path)
+    if about.get("experiment") == IMAGENET:
+        raise NinyError(f"{path} is of ImageNet's network, whose images are no data set here: see niny maps show")
     scale = about.get("scale", AUTHORS)
     name = data or (params.run(scale, about["experiment"]).data.name if "experiment" in about else None)
     if name is None:
         raise NinyError(f"{path} does not say what it was trained on: add --data NAME, as --data cifar10")
     spec = pick(params.datasets, name, "data set")
     subjects = load_subjects(params, path, compute)
+    subjects, apart = with_alike(subjects, params, name, grids)
     pictures = load_pictures(spec, root, compute)
     started = time.perf_counter()
     scores = score_subjects(subjects, pictures, seed=params.root_seed, grids=grids, compute=compute)
@@ -81,11 +86,23 @@ def score_path(
         twin = twin if twin is None else twin.to(compute.device)
         scores |= compare_subjects(subjects, pictures, seed=params.root_seed, grids=grids, twin=twin)
     seeds = tuple(sorted(subjects.nets.keys() | subjects.recorded.keys()))
-    head, skipped = head_kind(subjects.net), left_out(subjects, pictures)
+    head, skipped = head_kind(subjects.net), left_out(subjects, pictures) | apart
     permuted, no_permuted = permuted_scores(params, scale, name, about.get("experiment"), root)
     return Found(
         path, name, head, seeds, grids, scores, skipped, permuted, no_permuted, seconds, torch.get_num_threads()
     )
+
+
+def with_alike(subjects: Subjects, params: Params, data: str, grids: int) -> tuple[Subjects, dict[str, str]]:
+    """Without seeds that were scored otherwise than is asked for, and whose weights are gone; which, and why."""
+    if not subjects.recorded:
+        return subjects, {}
+    about = origin(subjects.path)
+    run = params.run(about["scale"], about["experiment"])
+    if (data, grids) == (run.data.name, run.scale.grids):
+        return subjects, {}
+    reason = f"their weights are not kept, and their scores are of {run.scale.grids} grids of {run.data.name}"
+    return replace(subjects, recorded={}), {f"seeds {', '.join(map(str, sorted(subjects.recorded)))}": reason}
 
 
 def to_json(found: Found) -> str:

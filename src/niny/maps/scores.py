@@ -120,6 +120,7 @@ def skipped(net: Network) -> dict[str, str]:
 
 def with_nulls(
     net: Network,
+    bare: Network,
     maps: Tensor,
     others: Tensor,
     blank: Tensor,
@@ -131,13 +132,15 @@ def with_nulls(
     """(reading, null, values, order) of `maps` in every reading, and then of every null that stands beside them.
 
     `others` are maps of the first items, for the nulls that are made of them: each item gets the maps of the item
-    before it, of its own class where `classes` (one an item) are given. `blank` are those of the first items by an
-    untrained network. All are of canvases `side` images wide, with a middle in each of `centres` x `centres` parts.
+    before it, of its own class where `classes` (one an item) are given. `blank` are those of the first items by the
+    untrained network `bare`, read through its own head. All are of canvases `side` images wide, with a middle in each
+    of `centres` x `centres` parts.
     """
     values, orders = values_of(net, side), orders_of(net, side)
+    bare_values, bare_orders = values_of(bare, side), orders_of(bare, side)
     for view, read in values.items():
         yield view, "", read(maps), orders[view](maps)
-        yield view, ".untrained", read(blank), orders[view](blank)
+        yield view, ".untrained", bare_values[view](blank), bare_orders[view](blank)
         other, order = read(others).roll(1, 0), orders[view](others).roll(1, 0)
         if classes is not None:
             other, order = nulls.as_its_own(other, classes), nulls.as_its_own(order, classes)
@@ -164,7 +167,7 @@ def figure4_scores(subject: Subject, maps: Tensor, said: Tensor) -> Scores:
     classes = {f".{name}": labels == k for k, name in enumerate(subject.names)}
     others = maps[:NULL_IMAGES]
     blank = class_maps(subject.blank, subject.images[: some_of(len(others))])
-    variants = with_nulls(subject.net, maps, others, blank, subject.draw("noise"))
+    variants = with_nulls(subject.net, subject.blank, maps, others, blank, subject.draw("noise"))
     samples = sampled(variants, lambda values, order: of_figure4(values, order, labels[: len(values)]), count)
     for name in [f"{metric}.{view}" for metric in ("claim1_rate", "top10_share") for view in values_of(subject.net)]:
         chosen = subsets | classes if name.startswith("claim1") else subsets
@@ -230,12 +233,13 @@ def equivariance_scores(subject: Subject, maps: Tensor, count: int) -> Scores:
     blank = class_maps(subject.blank, subject.images[few[:rows]])
     blank_after = shifted_maps(subject.blank, subject.images[few[:rows]], before.shape[-1])
     samples: dict[str, Tensor] = {}
+    bare = values_of(subject.blank)
     for view, read in values_of(subject.net).items():
         stem, moved = f"equivariance.{view}", [read(some) for some in after]
         samples[stem], samples[f"{stem}.unaligned"] = equivariance(read(before), moved, labels)
         other = nulls.as_its_own(read(before).roll(1, 0), labels)
         samples[f"{stem}.other_image"] = equivariance(other, moved, labels)[0]
-        alone = equivariance(read(blank), [read(some) for some in blank_after], labels[:rows])[0]
+        alone = equivariance(bare[view](blank), [bare[view](some) for some in blank_after], labels[:rows])[0]
         samples[f"{stem}.untrained"] = padded(alone, len(few))
     plain = [nulls.plain(before, 1, subject.draw("noise", i)) for i in range(1 + len(after))]
     for name in ("random", "centre"):  # a map of one value correlates with nothing
@@ -253,7 +257,7 @@ def faithfulness_scores(subject: Subject, maps: Tensor, said: Tensor, count: int
     few = subject.some(count)
     images, maps, predicted = subject.images[few].float(), maps[few], said[few].argmax(1)
     orders = own_orders(subject.net, maps, predicted)
-    views, blank = [*orders], own_orders(subject.net, class_maps(subject.blank, images), predicted)
+    views, blank = [*orders], own_orders(subject.blank, class_maps(subject.blank, images), predicted)
     orders |= {f"{view}.other_image": orders[view].roll(1, 0) for view in views}
     orders |= {f"{view}.untrained": blank[view] for view in views}
     plain = nulls.plain(orders["raw"][:, None], 1, subject.draw("noise"))
@@ -295,7 +299,8 @@ def grid_scores(subject: Subject, said: Tensor, side: int, count: int) -> Scores
         of = classes[: len(values)]
         return {f"gridpg{side}_mass": grids.mass(values, of, side), f"gridpg{side}_hit": grids.hit(order, of, side)}
 
-    samples = sampled(with_nulls(subject.net, maps, maps, blank, subject.draw("noise"), side, side), measure, count)
+    variants = with_nulls(subject.net, subject.blank, maps, maps, blank, subject.draw("noise"), side, side)
+    samples = sampled(variants, measure, count)
     readings = list(values_of(subject.net))
     for name in [f"gridpg{side}_{metric}.{view}" for metric in ("mass", "hit") for view in readings]:
         samples |= of_subsets(samples, name, subsets)
@@ -319,7 +324,8 @@ def focus_scores(subject: Subject, count: int) -> Scores:
     def measure(values: Tensor, _: Tensor) -> dict[str, Tensor]:
         return {"focus": grids.focus(values, subject.labels[index][: len(values)], asked[: len(values)])}
 
-    samples = sampled(with_nulls(subject.net, maps, maps, blank, subject.draw("noise"), 2, 2), measure, count)
+    variants = with_nulls(subject.net, subject.blank, maps, maps, blank, subject.draw("noise"), 2, 2)
+    samples = sampled(variants, measure, count)
     return bootstrap(samples, subject.draw("focus"))
 
 
@@ -338,7 +344,8 @@ def place_scores(subject: Subject, count: int) -> Scores:
     for kind in canvases.KINDS:
         canvas = canvases.canvases(kind, subject.images, subject.labels, chosen, corners, subject.draw("canvas"))
         maps, blank = class_maps(subject.net, canvas), class_maps(subject.blank, canvas[: some_of(count)])
-        variants = with_nulls(subject.net, maps, maps, blank, subject.draw("noise"), canvases.SIDE, classes=labels)
+        networks, noise = (subject.net, subject.blank), subject.draw("noise")
+        variants = with_nulls(*networks, maps, maps, blank, noise, canvases.SIDE, classes=labels)
         samples |= sampled(variants, measure, len(chosen), f".{kind}")
         del samples[f"place_iou.uniform.{kind}"]  # all windows are alike, but for rounding
     return bootstrap(samples, subject.draw("place"))

@@ -24,7 +24,7 @@ from niny.errors import NinyError
 from niny.models.caffe import read_caffemodel
 from niny.models.mxnet import read_params
 from niny.models.network import Network
-from niny.models.nin import CIFAR, Options, build_nin
+from niny.models.nin import CIFAR, POOLS, Options, build_nin
 from niny.models.variants import LAYER_NAMES, VARIANTS, variant_of
 from niny.models.weights import LARGEST, load_weights
 
@@ -83,10 +83,24 @@ def read_cifar(path: Path) -> Network:
     classes = state["cccp6.bias"].numel()
     if classes > MOST_CLASSES:
         raise NinyError(f"{path} holds no CIFAR NIN: {classes} classes")
-    authors = {"pool2": "average" if path.suffix == ".caffemodel" else "max"}
-    net = build_nin(CIFAR, Options(classes, **(VARIANTS[variant] if variant else authors)))
+    net = build_nin(CIFAR, Options(classes, **(VARIANTS[variant] if variant else _told_pools(path))))
     fill(net, state, path)
     return net
+
+
+def pools_of(net: Network) -> dict[str, str]:
+    """How a CIFAR NIN pools, in words for a weights file: what its tensors do not tell."""
+    pool = net.get_submodule("pool2")
+    kind = "average" if isinstance(pool, nn.AvgPool2d) else "max"
+    return {"pool2": kind, "pool_padding": str(getattr(pool, "padding", 0))}
+
+
+def _told_pools(path: Path) -> dict[str, Any]:
+    """The pools that a file with our layer names tells of; else those that it is known to have been trained with."""
+    about = load_weights(path)[1] if path.suffix == ".safetensors" else {}
+    if about.get("pool2") in POOLS and about.get("pool_padding") in ("0", "1"):
+        return {"pool2": about["pool2"], "pool_padding": int(about["pool_padding"])}
+    return {"pool2": "average" if path.suffix == ".caffemodel" else "max"}
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
