@@ -6,6 +6,10 @@ one value already has half of its mass in the box: every score stands beside the
 
 Whitening is defined for the size of the training images. `dense` whitens the four quarters of an image by themselves
 and lays them together again; `shrunk` averages the image down to the training size, the scale the network knows.
+
+A cell is laid on the pixels at its place in the map, as is usual where maps are drawn over images: cell k of 8 on
+pixels 4k to 4k + 3. What it sees has its middle at pixel 4k + 3 (pooling windows begin at the edge), 1.5 pixels further
+down and to the right, so that these scores ask a little more of maps than of a Gaussian at the centre.
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@ An image is laid at a random place on a canvas three times as wide and high, and
 box it fills is known exactly. Three canvases: the mean of the data (zero after preprocessing), noise of the image's
 own mean and spread, and nine real images of other classes. Images are preprocessed first and laid down then, because
 whitening is defined for one image size only. Maps are compared with the box pixel by pixel, each cell filling the
-pixels it stands for; nothing is smoothed.
+pixels it stands for, those at its place (see `niny.maps.boxes`); nothing is smoothed.
 """
 
 import torch

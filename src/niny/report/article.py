@@ -348,7 +348,8 @@ def tried_table(study: Study, scale: str) -> Table:
     held = f"{study.params.scale(scale).holdout:,}"
     note = (
         f"Runs on all but the last {held} training images, a line each. The error is that on these, with its sampling "
-        "error (95 %): no test image was looked at. A few epochs tell what learns at once and what dies, not what "
+        "error (95 %): no test image was looked at. Means and whitening are of all "
+        "training images. A few epochs tell what learns at once and what dies, not what "
         "would learn later. The scaling of MNIST was chosen by its trials; all others are checks of what was taken "
         "from the sources above, some of them made after the runs at paper scale. A run whose outputs all die begins "
         "again: three attempts at most."

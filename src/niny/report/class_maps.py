@@ -303,7 +303,11 @@ def boxes(study: Study) -> list[Table]:
     """Which photographs with boxes show what the networks know, where networks were asked about them."""
     asked = [name for name in scored(study) if any(score.startswith("box_") for score in study.result(name).maps)]
     without = "; ".join(f"{what} ({why})" for what, why in LEFT_OUT.items())
-    note = f"Not taken: {without}. Aeroplanes, deer and horses are not among Tiny-ImageNet's classes."
+    note = (
+        f"Not taken: {without}. Aeroplanes, deer and horses are not among Tiny-ImageNet's classes. A cell of a map is "
+        "laid on the pixels at its place, as is usual; what it sees has its middle a little further down and to the "
+        "right, so that scores of places ask a little more of maps than of a blob at the centre."
+    )
     shown = table(study, "Photographs with boxes", boxes_table(), "box-classes", asked, note, folded=True)
     return [shown] if asked else []
 
