@@ -133,7 +133,7 @@ def test_any_state_of_the_records_makes_a_whole_article(root: Path, scale: str, 
 
 def test_attempts_that_died_are_counted(root: Path) -> None:
     plant(root, PARAMS.run("full", "cifar10-nin"), 0, 10.2, collapsed_attempts=[{"attempt": 0, "epochs": 3}])
-    assert "0 of 1 run (0 %) ended at chance, and 1 attempt died on the way" in article(root)
+    assert "0 of 1 run (0 %) collapsed, and 1 attempt died on the way" in article(root)
 
 
 # metadata.yaml
