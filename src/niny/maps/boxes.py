@@ -9,7 +9,9 @@ and lays them together again; `shrunk` averages the image down to the training s
 
 A cell is laid on the pixels at its place in the map, as is usual where maps are drawn over images: cell k of 8 on
 pixels 4k to 4k + 3. What it sees has its middle at pixel 4k + 3 (pooling windows begin at the edge), 1.5 pixels further
-down and to the right, so that these scores ask a little more of maps than of a Gaussian at the centre.
+down and to the right, so that these scores ask a little more of maps than of a Gaussian at the centre. Measured once,
+on `cifar10-nin` at paper scale: laid there, peaks of raw maps lie in the box 88.3 % of the time in place of 86.6, those
+of the Gaussian 91.3 in place of 90.8; no interval came to lie elsewhere.
 """
 
 from collections.abc import Mapping, Sequence
