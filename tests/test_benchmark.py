@@ -75,7 +75,7 @@ def test_the_command_prints_one_object(
     assert main(words) == 0
     assert "not kept: a machine's rates are those of cifar10-nin at scale paper" in capsys.readouterr().out
     assert kept(project) == []
-    monkeypatch.setattr(cli, "STANDARD", ("cifar10-nin", "smoke"))
+    monkeypatch.setattr(cli, "STANDARD", ("smoke", "cifar10-nin"))
     assert main([*words, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert {"plain_images_per_s", "images_per_s", "ratio", "ceiling_share"} <= set(shown)

@@ -540,7 +540,7 @@ def test_how_long_answers_take_is_measured_for_each_runtime(
     monkeypatch.setattr(latency, "missing_for_onnx", lambda: ["onnx"])
     monkeypatch.setattr(latency, "BATCHES", (1, 3))
     monkeypatch.setattr(latency, "SECONDS", 0.0)
-    monkeypatch.setattr(cli, "STANDARD", ("cifar10-nin", "smoke"))
+    monkeypatch.setattr(cli, "STANDARD", ("smoke", "cifar10-nin"))
     assert main(["bench", "--inference", "--scale", "smoke", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert set(result["figures"]) == {"predict", "torch"}
