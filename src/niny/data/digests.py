@@ -81,3 +81,12 @@ def verify(name: str, root: Path) -> None:
     """Check every file of a data set again. Raises NinyError naming the first bad one."""
     for file in files_of(name):
         checked_bytes(name, file, root)
+
+
+def is_intact(name: str, root: Path) -> bool:
+    """Are all files of a data set there, and undamaged?"""
+    try:
+        verify(name, root)
+    except NinyError:
+        return False
+    return True

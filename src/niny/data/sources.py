@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from niny.config import pick
 from niny.data.archives import LARGEST, gunzip, naming, read_batch, unpack
-from niny.data.digests import files_of, matches, verify
+from niny.data.digests import files_of, is_intact, matches
 from niny.data.sets import TINY_IMAGES
 from niny.errors import NinyError, UnwritableError
 from niny.files import replacing, scratch_folder, scratch_lock
@@ -61,9 +61,9 @@ def fetch(name: str, root: Path, sources: Sequence[str] | None = None, say: Call
     if others := [s for s, _ in chosen if s not in offered]:
         raise NinyError(f"{name} does not come from {others[0]}: choose from {', '.join(offered)}")
     folder = root / f".fetch-{name}"
-    if not _intact(name, root) or scratch_lock(folder).exists():  # a process was killed there, or is at work
+    if not is_intact(name, root) or scratch_lock(folder).exists():  # a process was killed there, or is at work
         with _scratch(folder, lambda: say(f"{name}: another process is fetching it, waiting")) as scratch:
-            if not _intact(name, root):
+            if not is_intact(name, root):
                 return _try_all(name, root, chosen, scratch, say)
     say(f"{name}: present and verified")
     return root / name
@@ -96,14 +96,6 @@ def fetch_embedded(name: str, root: Path) -> None:
     """Bring a data set that an installed package carries; all others wait for `niny data fetch`."""
     if OFFERED.get(name) == ("scikit-learn",):
         fetch(name, root, say=lambda _: None)
-
-
-def _intact(name: str, root: Path) -> bool:
-    try:
-        verify(name, root)
-    except NinyError:
-        return False
-    return True
 
 
 def _take(name: str, root: Path, source: Source, scratch: Path) -> None:

@@ -348,11 +348,10 @@ def tried_table(study: Study, scale: str) -> Table:
     held = f"{study.params.scale(scale).holdout:,}"
     note = (
         f"Runs on all but the last {held} training images, a line each. The error is that on these, with its sampling "
-        "error (95 %): no test image was looked at. Means and whitening are of all "
-        "training images. A few epochs tell what learns at once and what dies, not what "
-        "would learn later. The scaling of MNIST was chosen by its trials; all others are checks of what was taken "
-        "from the sources above, some of them made after the runs at paper scale. A run whose outputs all die begins "
-        "again: three attempts at most."
+        "error (95 %): no test image was looked at. Means and whitening are of all training images. A few epochs tell "
+        "what learns at once and what dies, not what would learn later. The scaling of MNIST was chosen by its trials; "
+        "all others are checks of what was taken from the sources above, some of them made after the runs at paper "
+        "scale. A run whose outputs all die begins again: three attempts at most."
         f"{silenced(study, scale, runs)}{died_elsewhere(study, scale)}"
     )
     tried = frame["Tried"] + "\n" + frame["Experiment"]
@@ -371,9 +370,8 @@ def chance(study: Study) -> tuple[Section, ...]:
         "Runs of one experiment differ by chance alone. Here one source of it at a time varies from run to run, while "
         "the others stay as in run 0. Run 0 is thus the same training for every experiment here, and counts for each "
         "whose other runs were made on the same kind of machine. Ratios of variances need not add up to 1, since "
-        "sources act on "
-        "one another. Intervals (chi-square, F) take runs for normally distributed; what is told apart is so by F "
-        "tests, with Holm's correction for several sources.",
+        "sources act on one another. Intervals (chi-square, F) take runs for normally distributed; what is told apart "
+        "is so by F tests, with Holm's correction for several sources.",
         *mixtures(study),
         *spread_findings(study),
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from niny.config import MOST, DataSpec, Params, Run, pick
-from niny.data.digests import verify
+from niny.data.digests import is_intact
 from niny.errors import BusyError, NinyError, UnwritableError
 from niny.training import record
 from niny.training.device import Compute
@@ -157,7 +157,7 @@ class Worker:
         try:
             data = self.data_of(task.run)
         except NinyError as error:
-            if isinstance(error, UnwritableError) or is_here(task.run.data.name, self.root):
+            if isinstance(error, UnwritableError) or is_intact(task.run.data.name, self.root / "data"):
                 raise  # it is no fault of the data
             self.unavailable.add(task.run.data.name)
             self.say(f"{task.run.experiment.name} is left out: {error}")
@@ -172,17 +172,8 @@ class Worker:
         return self.prepared[key]
 
 
-def is_here(dataset: str, root: Path) -> bool:
-    """Are the images of a data set there, and undamaged?"""
-    try:
-        verify(dataset, root / "data")
-    except NinyError:
-        return False
-    return True
-
-
 def check_data(left: Sequence[Task], root: Path) -> None:
     """Raises NinyError where runs are missing because their images are."""
-    missing = [name for name in sorted({task.run.data.name for task in left}) if not is_here(name, root)]
+    missing = [name for name in sorted({task.run.data.name for task in left}) if not is_intact(name, root / "data")]
     if missing:
         raise NinyError(f"left out for want of images: {', '.join(missing)}; niny data fetch {missing[0]} brings them")
