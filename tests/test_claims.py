@@ -256,6 +256,17 @@ def test_curves_are_ordered_by_their_means_from_the_first_epoch_on() -> None:
     assert (verdict.status, verdict.ours) == ("supported", pytest.approx(4.0))
 
 
+def test_the_gap_of_curves_is_that_of_the_points_that_have_both_errors() -> None:
+    def at(train: float, *, until: int = 200) -> ExperimentResult:
+        rows = [{"epoch": e, "test_error": 12.0, "train_error": train} for e in range(4, until + 1, 4)]
+        return ExperimentResult(history={k: [{"epoch": 1, "test_error": 80.0}, *rows] for k in range(2)})
+
+    rule = Ordering(("gap", "fc"), "curve.gap", 2, 80)
+    verdict = rule.judge({"gap": at(5.0), "fc": at(2.0)})
+    assert (verdict.ours, verdict.n) == (pytest.approx(3.0), 2)
+    assert rule.judge({"gap": at(5.0), "fc": at(2.0, until=160)}).status == "not run"
+
+
 @pytest.mark.parametrize(
     ("interval", "status"), [((0.91, 0.93), "supported"), ((0.76, 0.78), "refuted"), ((0.88, 0.92), "undecided")]
 )
@@ -427,12 +438,17 @@ def test_an_earlier_version_that_met_no_record_leaves_no_trace() -> None:
     assert [r["version"] for r in recorded(rule, 2, 10.4, earlier=recorded(rule, 1))] == [2]
 
 
-def test_any_argument_of_a_rule_changes_its_digest_and_nothing_else_does() -> None:
+def test_a_digest_holds_the_rule_what_its_code_means_and_what_would_refute_the_claim(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     one = claim(PredictionInterval("a", 3, 10.41, 1.0))
     assert rule_digest(one) == rule_digest(replace(one, says="Otherwise worded.", version=7))
     others = [replace(one.rule, **{k: v}) for k, v in {"experiment": "b", "runs": 4, "paper": 1.0}.items()]
     digests = {rule_digest(replace(one, rule=rule)) for rule in [one.rule, *others, ErrorBelow("a", 3, 10.41)]}
-    assert len(digests) == 5
+    digests.add(rule_digest(replace(one, refuted_by="It errs more.")))
+    monkeypatch.setattr(PredictionInterval, "revision", 2)
+    digests.add(rule_digest(one))
+    assert len(digests) == 7
 
 
 def test_damaged_records_are_one_line(tmp_path: Path) -> None:

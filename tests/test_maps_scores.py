@@ -1,8 +1,10 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from niny.errors import NinyError
@@ -266,9 +268,17 @@ def test_maps_that_move_with_the_image_are_equivariant_and_frozen_maps_are_not()
     assert constant.isnan().all()
 
 
-def test_wilsons_interval_of_a_textbook_case() -> None:
-    assert wilson(0.1, 100) == pytest.approx((0.0552, 0.1744), abs=1e-4)
-    assert wilson(0.0, 10)[0] == pytest.approx(0)
+@pytest.mark.parametrize(("hits", "n"), [(10, 100), (0, 10), (10, 10), (867, 1000)])
+def test_wilsons_interval_is_scipys(hits: int, n: int) -> None:
+    expected = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    assert wilson(hits / n, n) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_the_bootstrap_interval_is_scipys_up_to_its_draws() -> None:
+    items = torch.rand(200, generator=torch.Generator().manual_seed(0)) ** 3  # skewed
+    low, high = bootstrap({"x": items}, 0)["x"]["interval"]
+    expected = stats.bootstrap((items.numpy(),), np.mean, method="percentile", rng=0).confidence_interval
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.1 * (high - low))
 
 
 def test_rates_and_bootstrap_count_only_items_that_were_asked() -> None:

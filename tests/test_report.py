@@ -21,9 +21,9 @@ from niny.maps.nested import over_seeds
 from niny.maps.records import save_scores
 from niny.paper import TABLES, TEXT
 from niny.report import summary, write_figures, write_report, write_rescience, write_tables
-from niny.report.article import facts, lead, total_cost, write_article
+from niny.report.article import facts, lead, one_paper_table, total_cost, write_article
 from niny.report.cards import write_weights
-from niny.report.figures import draw_errors, draw_figure_3, errors_picture
+from niny.report.figures import draw_errors, draw_figure_3, errors_picture, figure_3_picture
 from niny.report.parts import Table
 from niny.report.readmes import kept_studies
 from niny.report.scores import draw_scores
@@ -156,8 +156,19 @@ def test_the_first_paragraph_says_which_rules_were_changed_after_runs(root: Path
     study = load_study(PARAMS, "full", root)
     theirs = [claim for claim in study.claims if claim.origin == "paper"]
     raised = sum(claim.version > 1 for claim in theirs)
-    assert f"{len(theirs) - raised} of the {len(theirs)} rules were written before the runs" in lead(study)
-    assert f"{raised} were changed after runs" in lead(study)
+    late = sum("written after runs at paper scale" in claim.place for claim in theirs)
+    assert f"{len(theirs) - raised - late} of the {len(theirs)} rules were written before the runs" in lead(study)
+    assert f"; {late} were written after some of them; {raised} were changed after runs" in lead(study)
+
+
+def test_a_variant_that_learns_at_another_rate_is_named_beside_its_numbers(root: Path) -> None:
+    study = load_study(PARAMS, "full", root)
+    told = "`cifar10-nin-nodropout` learns at 0.25 of the rate of `cifar10-nin`."
+    (text,) = (part for part in TEXT if any(row.experiment == "cifar10-nin-nodropout" for row in part.rows))
+    assert one_paper_table(study, text).note == told
+    assert "rate" not in one_paper_table(study, TABLES[-1]).note
+    assert told in errors_picture(study).caption
+    assert told in figure_3_picture(study).caption
 
 
 def test_a_scale_without_evidence_reaches_no_verdict(root: Path) -> None:
@@ -193,7 +204,7 @@ def test_an_earlier_verdict_stays_beside_that_of_the_raised_version(root: Path) 
     claims.write_text(f"{raised}precision: 0.1{rest}")
     frame = all_tables(load_study(PARAMS, "full", root))["claims"].set_index("Claim")
     assert frame["Verdict"].to_list()[:2] == ["undecided", "supported"]
-    assert list(frame.index[:2]) == ["table1-nin", "table1-nin (version 1, as judged when it was replaced)"]
+    assert list(frame.index[:2]) == ["table1-nin", "table1-nin (version 1, as judged on the runs of then)"]
     assert frame["What it says"].to_list()[1] == "Of old it said so."
     write_report(PARAMS, "full", root)
 

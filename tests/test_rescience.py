@@ -106,6 +106,15 @@ def test_each_claim_is_told_with_its_verdict_under_its_place_in_the_paper(root: 
         "paper 10.41; ours 10.40, n = 5; 95 % interval 9.92 to 10.88. 10.41 lies inside" in table_1
     )
     assert "Verdict: not run" in text[text.index("### Table 2") :]
+    assert "- `figure4-in-the-object` (rule written after runs at small scales): Within" in text
+    assert "Of an ordering it is our smallest margin" in text
+
+
+def test_networks_are_held_against_each_other_in_the_article_too(root: Path) -> None:
+    plant_five(root)
+    assert "### Pair by pair" not in article(root)
+    plant(root, PARAMS.run("full", "cifar10-nin-fc"), 0, 11.5)
+    assert "### Pair by pair" in article(root)
 
 
 @pytest.mark.parametrize("scale", ["full", "trial", "smoke", "demo"])

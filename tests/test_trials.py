@@ -13,7 +13,7 @@ from niny.paper import OPEN_CHOICES
 from niny.report.article import left_open
 from niny.report.study import Study, load_study
 from niny.report.tables import all_tables
-from niny.report.trials import DIED, ERROR, LOST, trial_runs, woke
+from niny.report.trials import ERROR, LOST, SHARE, trial_runs, woke
 
 PARAMS = load_params(ROOT)
 TAKEN, OTHER, COLLAPSED = "mnist-nin-whitened", "mnist-nin-mean", "mnist-nin-unit"
@@ -34,7 +34,7 @@ def lines(study: Study) -> pd.DataFrame:
 def test_a_trial_s_error_is_that_of_its_record_with_wilson_s_interval(study: Study) -> None:
     row = lines(study).loc[TAKEN]
     epochs = str(PARAMS.run("tune", TAKEN).recipe.epochs)
-    assert (row[ERROR], row[DIED], row["Epochs"]) == ("0.91 (0.74 to 1.12)", "0 of 1", epochs)
+    assert (row[ERROR], row[SHARE], row["Epochs"]) == ("0.91 (0.74 to 1.12)", "0 of 1", epochs)
 
 
 def test_what_was_not_tried_or_collapsed_looks_so(study: Study) -> None:
@@ -43,6 +43,7 @@ def test_what_was_not_tried_or_collapsed_looks_so(study: Study) -> None:
     assert lines(study).loc[COLLAPSED, ERROR] == f"at chance after {epochs} epochs"
     names = [TAKEN, OTHER, COLLAPSED]
     assert list(lines(study).loc[names, "Taken"]) == ["yes", "no", "no"]
+    assert list(lines(study).loc[names, SHARE]) == ["0 of 1", "not run", "1 of 1"]
     elsewhere = replace(study, root=study.root / "elsewhere")
     assert list(lines(elsewhere).loc[names, "Taken"]) == ["yes, untried", "no", "no"]
 
@@ -50,23 +51,23 @@ def test_what_was_not_tried_or_collapsed_looks_so(study: Study) -> None:
 def test_a_network_that_died_is_no_network_that_learns_slowly(tmp_path: Path) -> None:
     root, died = project(tmp_path / "project"), [{"attempt": k, "epochs": 1} for k in range(3)]
     plant(root, PARAMS.run("tune", COLLAPSED), 0, 90.0, collapsed=True, collapsed_attempts=died)
-    assert tuple(lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, [ERROR, DIED]]) == (
+    assert tuple(lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, [ERROR, SHARE]]) == (
         "died in 3 attempts",
-        "3 of 3",
+        "1 of 1\n3 of 3 attempts died",
     )
     plant(root, PARAMS.run("tune", COLLAPSED), 1, 2.0, collapsed_attempts=died[:1])
-    assert tuple(lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, [ERROR, DIED]]) == (
+    assert tuple(lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, [ERROR, SHARE]]) == (
         "died in 3 attempts\n2.00 (1.74 to 2.29)",
-        "4 of 5",
+        "1 of 2\n4 of 5 attempts died",
     )
 
 
 def test_a_network_that_ends_at_chance_after_one_that_died_did_not_die(tmp_path: Path) -> None:
     root, run = project(tmp_path / "project"), PARAMS.run("tune", COLLAPSED)
     plant(root, run, 0, 90.0, collapsed=True, collapsed_attempts=[{"attempt": 0, "epochs": 1}])
-    assert tuple(lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, [ERROR, DIED]]) == (
+    assert tuple(lines(load_study(PARAMS, "short", root)).loc[COLLAPSED, [ERROR, SHARE]]) == (
         f"at chance after {run.recipe.epochs} epochs, after 1 attempt that died",
-        "1 of 2",
+        "1 of 1\n1 of 2 attempts died",
     )
 
 

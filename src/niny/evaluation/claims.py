@@ -85,9 +85,10 @@ def judge(claims: Sequence[Claim], results: Results, evidence: bool) -> list[Ver
 
 
 def rule_digest(claim: Claim) -> str:
-    """Sixteen hex digits over the kind of the rule and all its arguments."""
+    """Sixteen hex digits over the kind of rule, its revision, its arguments, and what would refute the claim."""
     kind = next(name for name, rule in RULES.items() if type(claim.rule) is rule)
-    return hashlib.sha256(json.dumps([kind, vars(claim.rule)], sort_keys=True).encode()).hexdigest()[:16]
+    fixed = [kind, claim.rule.revision, vars(claim.rule), claim.refuted_by]
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def to_records(claims: Sequence[Claim], verdicts: Sequence[Verdict], earlier: Sequence[dict[str, Any]]) -> list[Any]:
@@ -115,7 +116,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """The records of a tables/claims.json; none where there is no such file."""
     if not path.is_file():
         return []
-    damaged = NinyError(f"{path} is damaged: restore it from git, or delete it and make the tables again")
+    damaged = NinyError(f"{path} is damaged: restore it from git, for it holds which rules have met runs")
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,10 @@ class Verdict:
 
 
 class Rule(Protocol):
+    """`revision` counts what the code of a kind of rule has come to mean: raise it when that changes."""
+
+    revision: ClassVar[int]
+
     @property
     def experiments(self) -> tuple[str, ...]: ...
 
@@ -71,6 +75,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class _OneExperiment:
+    revision: ClassVar[int] = 1
     experiment: str
     runs: int  # fewest runs that may decide
 
@@ -119,6 +124,7 @@ class ErrorBelow(_OneExperiment):
 class RelativeReduction:
     """Does `after` cut the test error of `before` by more than `more_than` per cent of it, seed by seed?"""
 
+    revision: ClassVar[int] = 1
     before: str
     after: str
     more_than: float
@@ -147,9 +153,11 @@ class Ordering:
     """Is `quantity` smaller in each experiment than in the next? Paired t tests of neighbours, Holm over the chain.
 
     `quantity`: "test_error"; "gap", test less training error; "curve.COLUMN", the mean of a column of the history over
-    the epochs of figure 3 from `first_epoch` on; "maps.SCORE". The verdict's number is the margin of the closest pair.
+    the epochs of figure 3 from `first_epoch` on, "curve.gap" that of the gap; "maps.SCORE". The verdict's number is
+    the margin of the closest pair.
     """
 
+    revision: ClassVar[int] = 2  # no gap is judged where no training error is left
     experiments: tuple[str, ...]
     quantity: str
     runs: int
@@ -172,7 +180,7 @@ class Ordering:
         closest = max(range(len(pairs)), key=lambda i: pairs[i].difference.mean or 0.0)
         margin, n = pairs[closest].difference, min(pair.difference.n for pair in pairs)
         status, because = self._at_floor(results) or too_few(n, self.runs) or self._test(pairs)
-        ours = -(margin.mean or 0.0)
+        ours = 0.0 - (margin.mean or 0.0)
         interval = None if margin.interval is None else (-margin.interval[1], -margin.interval[0])
         return Verdict(status, ours, self._paper(closest), n, interval, because + self._images(results, closest))
 
@@ -315,7 +323,10 @@ def figure_epochs(first: int) -> list[int]:
 
 
 def figure_points(rows: Sequence[Mapping[str, float]], column: str) -> dict[int, float]:
-    """A column of the history at those epochs of figure 3 at which it was measured."""
+    """A column of the history, or "gap", at those epochs of figure 3 at which it was measured."""
+    if column == "gap":
+        test, train = (figure_points(rows, f"{part}_error") for part in ("test", "train"))
+        return {epoch: test[epoch] - train[epoch] for epoch in test.keys() & train.keys()}
     return {int(row["epoch"]): row[column] for row in rows if row["epoch"] in FIGURE_3.epochs and column in row}
 
 

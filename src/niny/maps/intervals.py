@@ -1,7 +1,8 @@
 """From one number an image (or a grid) to the score of a network: value, 95 % interval, n, and its bootstrap means.
 
 Deterministic for a given seed. The draws depend on the seed and on the number of items alone, so that networks that are
-scored on the same items are resampled alike: `niny.maps.nested` builds on this.
+scored on the same items are resampled alike: `niny.maps.nested` builds on this. Maps are scored on machines that have
+torch and numpy alone, so this is not SciPy, whose intervals the tests hold these against.
 """
 
 import math

@@ -22,7 +22,7 @@ from niny.report.parts import Article, Image, Section, Table, image, origin, rep
 from niny.report.questions import answered, finding, scored_of
 from niny.report.speed import agreements, speed_picture, speed_table
 from niny.report.spread import families, mixtures, spread_findings, spread_table
-from niny.report.study import REFERENCE, Study, data_name, scale_kind, scale_label
+from niny.report.study import REFERENCE, Study, data_name, other_rates, rate_share, scale_kind, scale_label
 from niny.report.tables import (
     NO_NUMBER,
     choices_table,
@@ -49,7 +49,19 @@ PAIRS = (
     "The difference is that of the test errors, first less second, in points, with its 95 % interval over n seeds; "
     "wins are the share of seeds in which the first errs less, ties by half. Image by image, in the first seed of "
     "both: how many test images the first alone and the second alone gets right (McNemar's exact test), which tells "
-    "two trained networks apart, not two ways of training. p values are Holm-corrected within each column."
+    "two trained networks apart, not two ways of training. p values are Holm-corrected within each column, intervals "
+    "are each pair's own."
+)
+
+JUDGED = (
+    "A number of the paper is supported when it lies inside the 95 % interval of one more run of ours (the prediction "
+    "interval) and that is no wider than its rule in `claims.yaml` allows; where it lies outside, it is refuted. Fewer "
+    "runs than a rule asks for leave a claim undecided. Errors are in per cent, differences in percentage points, "
+    "reductions by dropout in per cent of the error without it; scores of maps are shares; of a curve the number is "
+    "the mean distance from the paper's points, in percentage points. Of an ordering it is our smallest margin between "
+    "neighbours, below zero where they lie the other way round, and the paper's is of the same pair. The interval is "
+    "of what the rule looks at: one more run, or the mean over runs of a difference, a distance or a score; with one "
+    "run a score has that over images."
 )
 
 
@@ -144,10 +156,12 @@ def when(study: Study) -> str:
     """Which rules for the paper's claims were there before the runs that they judge."""
     theirs = [claim for claim in study.claims if claim.origin == "paper"]
     changed = sum(claim.version > 1 for claim in theirs)
-    late = sum(AFTER in claim.place and claim.version == 1 for claim in theirs)
-    told = [f"{len(theirs) - changed} of the {len(theirs)} rules were written before the runs of this scale"]
+    late, later = (sum(when in claim.place and claim.version == 1 for claim in theirs) for when in (AFTER, LATER))
+    told = [f"{len(theirs) - changed - later} of the {len(theirs)} rules were written before the runs of this scale"]
     if late:
         told.append(f", {late} of these after runs at smaller scales")
+    if later:
+        told.append(f"; {later} were written after some of them")
     if changed:
         told.append(f"; {changed} were changed after runs, and those that had judged stay in the table of verdicts")
     return "".join((*told, "."))
@@ -177,6 +191,7 @@ def headlines(study: Study) -> list[str]:
 
 FORGOTTEN = 1.0  # per cent of the training images: more are lost again than mistakes that come and go
 AFTER = "rule written after runs at small scales"  # as claims.yaml says it
+LATER = "rule written after runs at paper scale"  # likewise
 NULLS_MEAN = "Scores of class maps stand beside their nulls: what the same score gives for maps that know less."
 COMPARED = {
     "cifar10-nin-nodropout": "Without dropout",
@@ -195,7 +210,7 @@ def difference(study: Study, other: str, words: str) -> str:
         return ""
     sure = f"95 % interval {between(pair.interval, '+.2f')}" if pair.interval else "one run each"
     paper = f"; in the paper {reported()[other] - reported()[REFERENCE]:+.2f}" if study.scale.evidence else ""
-    share = study.run(other).recipe.lr / study.run(REFERENCE).recipe.lr
+    share = rate_share(study, other)
     rate = f", at {share:g} of the learning rate," if share != 1 else ""
     side = "higher" if pair.mean > 0 else "lower"
     return f"{words}{rate} the error is {abs(pair.mean):.2f} points {side} ({sure}{paper})."
@@ -219,22 +234,12 @@ def asked(study: Study) -> Section:
 
 
 def verdicts(study: Study) -> Section:
-    words = (
-        "A number of the paper is supported when it lies inside the 95 % interval of one more run of ours (the "
-        "prediction interval) and that is no wider than its rule in `claims.yaml` allows; where it lies outside, it is "
-        "refuted. Fewer runs than a rule asks for leave a claim undecided. Errors are in per cent, differences in "
-        "percentage points, reductions by dropout in per cent of the error without it; scores of maps are shares; of a "
-        "curve the number is the mean distance from the paper's points, in percentage points. Of an ordering it is our "
-        "smallest margin between neighbours, below zero where they lie the other way round, and the paper's is of the "
-        "same pair. The interval is of what the rule looks at: one more run, or the mean over runs of a difference, a "
-        "distance or a score; with one run a score has that over images.",
-    )
     frame, origins = claims_table(study), {claim.id: claim.origin for claim in study.claims}
     ours = frame["Claim"].map(lambda name: origins[name.partition(" ")[0]] == "niny").astype(bool)
     known = ~frame["Ours"].isin((*NO_NUMBER, NONE))
     tables = claim_tables(study, "The paper's claims", frame[~ours], known[~ours])
     tables += claim_tables(study, "Predictions of this study", frame[ours], known[ours])
-    return Section("verdicts", "Verdicts", words, tuple(tables))
+    return Section("verdicts", "Verdicts", (JUDGED,), tuple(tables))
 
 
 def claim_tables(study: Study, title: str, frame: pd.DataFrame, known: "pd.Series[bool]") -> list[Table]:
@@ -264,11 +269,15 @@ def paper_tables(study: Study) -> Section:
         "counted beside n and enter no mean.",
     )
     tables = [one_paper_table(study, part) for part in TABLES + TEXT]
+    return Section("tables", "The paper's tables", words, (*tables, *pair_by_pair(study)))
+
+
+def pair_by_pair(study: Study) -> tuple[Table, ...]:
+    """Networks held against each other, where two have a seed in common."""
     frame = pairs_table(study)
-    if len(frame):
-        note = PAIRS + not_alike(study)
-        tables.append(table(study, "Pair by pair", frame, "pairs", [*{*frame["First"], *frame["Second"]}], note))
-    return Section("tables", "The paper's tables", words, tuple(tables))
+    names = [*{*frame["First"], *frame["Second"]}]
+    note = PAIRS + not_alike(study)
+    return (table(study, "Pair by pair", frame, "pairs", names, note),) if len(frame) else ()
 
 
 def one_paper_table(study: Study, part: Results) -> Table:
@@ -276,6 +285,7 @@ def one_paper_table(study: Study, part: Results) -> Table:
     swapped = sorted(tested - {part.data})
     note = f"Ours were trained and tested on {' and '.join(map(data_name, swapped))}." if swapped else ""
     names = [row.experiment for row in part.rows if row.experiment]
+    note = f"{note} {other_rates(study, names)}".strip()
     frame = paper_table(study, part)
     frame["n"] = frame["n"].str.replace(" (", "\n(", regex=False)
     return table(study, f"{part.place}. {part.title}", frame, table_name(part), names, note)
@@ -351,7 +361,7 @@ def tried_table(study: Study, scale: str) -> Table:
         "error (95 %): no test image was looked at. Means and whitening are of all training images. A few epochs tell "
         "what learns at once and what dies, not what would learn later. The scaling of MNIST was chosen by its trials; "
         "all others are checks of what was taken from the sources above, some of them made after the runs at paper "
-        "scale. A run whose outputs all die begins again: three attempts at most."
+        "scale. Collapsed is a run that ends at chance, or whose outputs all died in each of three attempts."
         f"{silenced(study, scale, runs)}{died_elsewhere(study, scale)}"
     )
     tried = frame["Tried"] + "\n" + frame["Experiment"]

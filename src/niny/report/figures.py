@@ -27,7 +27,7 @@ from niny.report.drawing import Picture, save
 from niny.report.dynamics import draw_dynamics
 from niny.report.scores import draw_scores
 from niny.report.speed import draw_speed
-from niny.report.study import REFERENCE, Study, data_name, load_study, measured
+from niny.report.study import REFERENCE, Study, data_name, load_study, measured, other_rates
 from niny.report.words import distinct
 from niny.style import BLUE, INK, MUTED, ORANGE
 
@@ -62,7 +62,7 @@ def errors_picture(study: Study) -> Picture:
         "errors",
         "Test errors, ours and the paper's",
         "A dot is one run; a bar is the 95 % interval of one more run, where there are two or more, cut at 0 and 100; "
-        "a diamond is the single run that the paper reports.",
+        f"a diamond is the single run that the paper reports. {other_rates(study, list(reported()))}".strip(),
         "Dot plot of test errors in per cent. " + "; ".join(told) + ".",
     )
 
@@ -152,7 +152,8 @@ def figure_3_picture(study: Study) -> Picture:
         "figure-3",
         "Figure 3: training and test error of NIN with and without dropout",
         f"{over if reaches_figure_3(study) else beside} Training error is drawn as it is while dropout masks are on "
-        "(what the paper's very likely is) and with them off. Several runs: their mean, and a band over all of them.",
+        "(what the paper's very likely is) and with them off. Several runs: their mean, and a band over all of them. "
+        f"{other_rates(study, [name for name, *_ in CURVES])}".strip(),
         f"Curves of error against epochs. Paper, after {LAST} epochs: {FIGURE_3.test_no_dropout[-1]} % test error "
         f"without dropout, {FIGURE_3.test_dropout[-1]} % with. Ours, {'; '.join(ours)}.",
     )

@@ -6,7 +6,7 @@ which is all that a single run allows. p values are Holm's over the pairs of the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations
 
 import pandas as pd
 
@@ -30,12 +30,12 @@ class Pair:
 
 
 def pairs(study: Study) -> list[Pair]:
-    """The neighbours in every ordering of claims.yaml, and the reference against all that learns its data otherwise.
+    """All that an ordering of claims.yaml holds apart, and the reference against all that learns its data otherwise.
 
     In an ordering the first is the one that is said to err less.
     """
     rules = [c.rule for c in study.claims if isinstance(c.rule, Ordering) and c.rule.quantity == "test_error"]
-    asked = [two for rule in rules for two in pairwise(rule.experiments)]
+    asked = [two for rule in rules for two in combinations(rule.experiments, 2)]
     named = {frozenset(two) for two in asked}
     others = [e.name for e in study.experiments if is_rival(study, e.name)] if REFERENCE in study.results else []
     asked += [(REFERENCE, other) for other in others if frozenset((REFERENCE, other)) not in named]

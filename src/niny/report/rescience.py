@@ -18,6 +18,9 @@ from niny.evaluation.claims import Claim
 from niny.files import write_text
 from niny.paper import FIGURE_3, OPEN_CHOICES, TABLES, TEXT
 from niny.report.article import (
+    AFTER,
+    JUDGED,
+    LATER,
     again,
     asked,
     banner,
@@ -29,6 +32,7 @@ from niny.report.article import (
     left_open,
     not_run,
     one_paper_table,
+    pair_by_pair,
     paper_error,
     tally,
     total_cost,
@@ -204,8 +208,11 @@ def results(study: Study) -> tuple[Section, ...]:
         )
         for place in places
     ]
+    pairs = pair_by_pair(study)
+    if pairs:
+        sections.append(Section("pairs", "Pair by pair", (), pairs, level=3))
     words = "Each claim under its place in the paper, with its verdict, the numbers behind it and the reason."
-    return (Section("results", "Results", (words,)), *sections)
+    return (Section("results", "Results", (words, JUDGED)), *sections)
 
 
 def place_of(claim: Claim) -> str:
@@ -222,7 +229,8 @@ def claim_line(study: Study, claim: Claim) -> str:
     if record["interval"] is not None:
         numbers.append(f"95 % interval {through(record['interval'])}")
     why = f". {record['because']}" if study.scale.evidence else ""
-    return f"- `{claim.id}`: {claim.says} Verdict: {record['status']}; {'; '.join(numbers)}{why}."
+    when = "".join(f" ({late})" for late in (AFTER, LATER) if late in claim.place)
+    return f"- `{claim.id}`{when}: {claim.says} Verdict: {record['status']}; {'; '.join(numbers)}{why}."
 
 
 def beyond(study: Study) -> tuple[Section, ...]:

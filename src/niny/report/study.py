@@ -122,6 +122,22 @@ def count(study: Study, experiment: str | None) -> str:
     return f"{n} ({', '.join(beside)})" if beside else str(n)
 
 
+def rate_share(study: Study, experiment: str) -> float:
+    """The learning rate of an experiment as a share of the reference's."""
+    return study.run(experiment).recipe.lr / study.run(REFERENCE).recipe.lr
+
+
+def other_rates(study: Study, experiments: Sequence[str]) -> str:
+    """Which of these variants of the reference learn at another rate than it, as sentences; empty for none."""
+    if REFERENCE not in study.results:
+        return ""
+    reference = study.run(REFERENCE)
+    runs = [study.run(name) for name in experiments if name in study.results]
+    alike = [r for r in runs if r.experiment.net == reference.experiment.net and r.data == reference.data]
+    shares = {r.experiment.name: share for r in alike if (share := rate_share(study, r.experiment.name)) != 1}
+    return " ".join(f"`{name}` learns at {share:g} of the rate of `{REFERENCE}`." for name, share in shares.items())
+
+
 def measured(history: Mapping[int, Sequence[Mapping[str, float]]], column: str) -> dict[int, list[float]]:
     """{epoch: values of all runs} of a column of the history, for the epochs that every run measured."""
     values: dict[int, list[float]] = {}

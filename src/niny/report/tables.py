@@ -135,7 +135,7 @@ def verdict(study: Study, experiment: str | None) -> str:
     for claim, record in zip(study.claims, study.current, strict=True):
         if isinstance(claim.rule, PredictionInterval) and claim.rule.experiment == experiment:
             return str(record["status"])
-    return "no claim"
+    return "no number in the paper"
 
 
 def folder_of(study: Study, experiment: str | None) -> str:
@@ -152,7 +152,7 @@ def claims_table(study: Study) -> pd.DataFrame:
         old = record["version"] < claim.version
         # runs may be there and yet not hold what the rule looks at, as the late epochs of figure 3
         none = NO_RECORD if any(len(study.of(name)) for name in claim.rule.experiments) else NOT_RUN
-        version = f" (version {record['version']}, as judged when it was replaced)" if old else ""
+        version = f" (version {record['version']}, as judged on the runs of then)" if old else ""
         rows.append(
             {
                 "Claim": claim.id + version,
@@ -274,7 +274,8 @@ def choices_table(study: Study) -> pd.DataFrame:
 
 def _effects(study: Study, choice: OpenChoice) -> str:
     effects = [_effect(study, name, choice.reference) for name in choice.experiments]
-    return "; ".join(effects) or ("tried on held-out images" if choice.trials else "no experiment")
+    effects += ["tried on held-out images"] if choice.trials else []
+    return "; ".join(effects) or "no experiment"
 
 
 def _effect(study: Study, experiment: str, reference: str) -> str:
@@ -284,10 +285,15 @@ def _effect(study: Study, experiment: str, reference: str) -> str:
     if pair.mean is None:
         lacking = next((name for name in (experiment, reference) if not study.errors(name).n), None)
         told = f"{experiment}: no seed in common with {reference}"
-        return told if lacking is None else f"{lacking}: {study.silence(lacking)}"
+        return told if lacking is None else f"{lacking}: {_silence(study, lacking)}"
     how_sure = "one run" if pair.interval is None else f"{between(pair.interval, '+.2f')}, n = {pair.n}"
     to = "" if reference == REFERENCE else f" to {reference}"
     return f"{experiment}: {pair.mean:+.2f} points{to} ({how_sure}{collapsed})"
+
+
+def _silence(study: Study, experiment: str) -> str:
+    dead = study.collapsed(experiment)
+    return f"{plural(dead, 'run')}, all collapsed" if dead else "not run at this scale"
 
 
 def collapses(study: Study, experiment: str) -> str:

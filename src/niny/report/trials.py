@@ -15,9 +15,9 @@ from niny.paper import OPEN_CHOICES, OpenChoice
 from niny.report.study import Study
 from niny.report.words import between, distinct, listed, plural
 
-ERROR, LOST, DIED = "Error on held-out images, %", "Classes never answered", "Attempts that died"
+ERROR, LOST, SHARE = "Error on held-out images, %", "Classes never answered", "Runs collapsed"
 LEARNS = 10.0  # points of error in training below chance: before that, silence is but small logits
-COLUMNS = ("Left open", "Experiment", "Tried", "Taken", ERROR, LOST, DIED, "Epochs")
+COLUMNS = ("Left open", "Experiment", "Tried", "Taken", ERROR, LOST, SHARE, "Epochs")
 
 
 def trial_scale(params: Params) -> str | None:
@@ -116,7 +116,7 @@ def _row(study: Study, choice: OpenChoice, name: str, runs: pd.DataFrame) -> dic
     taken = ("yes" if len(runs) else "yes, untried") if name == choice.trials[0] else "no"
     experiment = study.params.experiments[name]
     classes = study.params.datasets[experiment.dataset].classes
-    cells = choice.item, name, experiment.title, taken, _errors(runs), _lost(runs, classes), _died(runs)
+    cells = choice.item, name, experiment.title, taken, _errors(runs), _lost(runs, classes), _collapsed(runs)
     return dict(zip(COLUMNS, (*cells, distinct(runs["epochs"])), strict=True))
 
 
@@ -136,8 +136,11 @@ def _lost(runs: pd.DataFrame, classes: int) -> str:
     return "\n".join(f"{n} of {classes}" for n in runs["lost_classes"]) or "not run"
 
 
-def _died(runs: pd.DataFrame) -> str:
-    """Of all attempts, those whose outputs died. Where a run ends otherwise, its last attempt is one more."""
-    lived = sum(not died(run) for run in runs.to_dict("records"))
+def _collapsed(runs: pd.DataFrame) -> str:
+    """Of all runs, those that died or ended at chance; of all attempts at them, those whose outputs died."""
+    if not len(runs):
+        return "not run"
+    lived = sum(not died(run) for run in runs.to_dict("records"))  # their last attempt is one more
     dead = int(runs["collapsed_attempts"].sum())
-    return f"{dead} of {dead + lived}" if len(runs) else "not run"
+    told = f"\n{dead} of {dead + lived} attempts died" if dead else ""
+    return f"{(runs['state'] == 'collapsed').sum()} of {len(runs)}{told}"
