@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from test_training import EXACT, silent
 
 from niny.benchmark import remaining
@@ -79,6 +80,33 @@ def test_what_is_left_is_told_with_its_time(params: Params, project: Path) -> No
     )
     (tasks[0].folder(project) / "environment.json").write_text("{")
     assert describe_left(tasks, left, project, EXACT).endswith("3 are left, of which none was timed on such a machine")
+
+
+def test_one_run_is_not_shared_by_several_jobs_and_none_waits_for_images_that_are_not_there(
+    params: Params, project: Path
+) -> None:
+    tasks = tasks_of(params, "smoke", FAST, 2)
+    left = campaign(tasks[:1], project, EXACT, say=silent) + tasks[2:3]
+    assert [task.seed for task in left] == [1]
+    assert describe_left(tasks, left, project, EXACT, 8) == describe_left(tasks, left, project, EXACT, 1)
+    shutil.rmtree(project / "data" / "digits")
+    told = describe_left(tasks, left, project, EXACT)
+    assert told.endswith("about 00:00:00 by what was measured; not counted, for want of images: digits")
+
+
+def test_a_gpu_that_failed_ends_the_campaign_of_its_process(
+    params: Params, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def train(run: Run, *about: Any) -> None:
+        asked.append(run.experiment.name)
+        raise torch.AcceleratorError("an illegal memory access")
+
+    monkeypatch.setattr(campaigns, "train_seed", train)
+    with pytest.raises(NinyError, match="1 of the runs failed"):
+        campaign(tasks_of(params, "smoke", FAST, 2), project, EXACT, say=silent)
+    assert asked == FAST[:1]
 
 
 def test_time_left_is_by_operations_where_nothing_was_timed_and_counts_checkpoints(

@@ -21,10 +21,10 @@ from niny.cli import main
 from niny.config import Params, Run, load_params
 from niny.errors import BusyError
 from niny.training import runs
-from niny.training.campaign import campaign, tasks_of
+from niny.training.campaign import alarm, campaign, tasks_of
 from niny.training.checkpoint import latest_first, load_checkpoint, save_checkpoint
 from niny.training.lock import claim
-from niny.training.record import seed_folder
+from niny.training.record import name_machine, seed_folder
 
 FAST = "cifar10-cnn-fc"
 MEASURED = {"training_seconds", "images_per_second"}  # the only entries of a record that two runs need not share
@@ -291,6 +291,69 @@ def test_a_budget_ends_within_an_epoch_that_lasts_too_long(
     assert time.monotonic() - start < 10
     assert said == ["the budget is spent: the same command goes on from here"]
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_record_that_was_begun_is_written_though_the_budget_ends_within() -> None:
+    written = []
+
+    def work() -> None:
+        with runs.without_alarm():
+            time.sleep(0.4)
+            written.append("record")
+        time.sleep(5)
+        written.append("more")
+
+    with pytest.raises(runs.OutOfTimeError), alarm(0.2):
+        work()
+    assert written == ["record"]
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    with runs.without_alarm():
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)  # where none was set none rings
+
+
+def test_a_fresh_training_that_was_stopped_goes_on_and_the_next_begins_anew(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(run, project)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_record", stop)
+        for how in ("", "goes on after epoch 3"):
+            said: list[str] = []
+            with pytest.raises(KeyboardInterrupt):
+                train(run, project, fresh=True, say=said.append)
+            assert any("goes on" in line for line in said) == bool(how)
+            assert how in "".join(said)
+    said = []
+    train(run, project, fresh=True, say=said.append)
+    assert "goes on after epoch 3" in said[0]
+    train(run, project, fresh=True, say=(again := list[str]()).append)
+    assert not any("goes on" in line for line in again)
+
+
+def test_a_training_that_went_on_elsewhere_tells_of_every_machine(
+    run: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train(run, project)
+    assert "machines" not in json.loads((folder / "environment.json").read_text())
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.record, "name_machine", lambda _: "another")
+        patch.setattr(runs, "is_dead", stop_after(2))
+        with pytest.raises(KeyboardInterrupt):
+            train(run, project, fresh=True)
+    folder = train(run, project, fresh=True)
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["machines"] == {"another": 1, name_machine(EXACT): 2}
+    assert environment["shared_device"] is False
+
+
+def stop_after(epochs: int) -> Callable[..., bool]:
+    def is_dead(run: Run, row: dict[str, Any]) -> bool:
+        if row["epoch"] == epochs:
+            raise KeyboardInterrupt
+        return False
+
+    return is_dead
 
 
 def test_a_run_of_other_settings_leaves_checkpoints_alone(

@@ -80,6 +80,7 @@ def replacing_record(folder: Path, last: str) -> Iterator[Path]:
             if old.is_file() and not (new / old.name).exists():
                 old.unlink()
         for path in sorted(new.iterdir(), key=lambda path: path.name == last):
+            _sync(path)
             path.replace(folder / path.name)
         _sync(folder)
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from niny.benchmark.operations import run_flops
+from niny.data.digests import is_intact
 from niny.training.campaign import Task
 from niny.training.checkpoint import epoch_of, latest_below
 from niny.training.device import Compute
@@ -16,7 +17,11 @@ from niny.training.runs import checkpoints, clock
 
 
 def describe_left(tasks: Sequence[Task], left: Sequence[Task], root: Path, compute: Compute, jobs: int = 1) -> str:
-    """One line: how many of `tasks` are recorded, and the time that those in `left` still need, `jobs` at a time."""
+    """One line: how many of `tasks` are recorded, and the time that those in `left` still need, `jobs` at a time.
+
+    Runs without images are named and not counted. What is timed is training; runs side by side on one device slow each
+    other, and their times are as they were measured.
+    """
     text = f"{len(tasks) - len(left)} of {len(tasks)} runs are recorded"
     if not left:
         return text
@@ -25,11 +30,15 @@ def describe_left(tasks: Sequence[Task], left: Sequence[Task], root: Path, compu
         return f"{text}; {len(left)} are left, of which none was timed on such a machine"
     took = {name: statistics.mean(seconds) for name, seconds in measured.items()}
     rate = rate_of(tasks, took)
-    whole = [took.get(task.run.experiment.name) or run_flops(task.run) / rate for task in left]
-    seconds = sum(share_left(task, root) * lasts for task, lasts in zip(left, whole, strict=True))
-    never = sorted({task.run.experiment.name for task in left} - set(took))
+    absent = {name for name in {task.run.data.name for task in left} if not is_intact(name, root / "data")}
+    here = [task for task in left if task.run.data.name not in absent]
+    whole = [took.get(task.run.experiment.name) or run_flops(task.run) / rate for task in here]
+    lasting = [share_left(task, root) * lasts for task, lasts in zip(here, whole, strict=True)]
+    seconds = max([sum(lasting) / jobs, *lasting])  # one run is not shared by several jobs
+    never = sorted({task.run.experiment.name for task in here} - set(took))
     told = f"; of {', '.join(never)} by operations" if never else ""
-    return f"{text}; {len(left)} are left, about {clock(seconds / jobs)} by what was measured{told}"
+    told += f"; not counted, for want of images: {', '.join(sorted(absent))}" if absent else ""
+    return f"{text}; {len(left)} are left, about {clock(seconds)} by what was measured{told}"
 
 
 def measured_seconds(finished: Sequence[Task], root: Path, compute: Compute) -> dict[str, list[float]]:

@@ -151,8 +151,10 @@ def _idx(data: bytes) -> Images:
 
 
 def _mat(data: bytes) -> Split:
-    from scipy.io import loadmat
-
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise NinyError("svhn: its files are MATLAB's, which take SciPy to read: pip install scipy") from None
     content = loadmat(io.BytesIO(data))
     images = np.ascontiguousarray(content["X"].transpose(3, 2, 0, 1))
     return Split(images, content["y"].ravel().astype(np.int64) % 10)

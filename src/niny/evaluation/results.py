@@ -40,7 +40,7 @@ NUMBERS = (
     "training_seconds",
     "images_per_second",
 )
-MACHINE = ("processor", "gpu", "threads", "precision", "torch", "commit", "changed", "command")
+MACHINE = ("processor", "gpu", "threads", "precision", "torch", "network", "commit", "changed", "command")
 ENERGY = ("energy_joules", "energy_counted")  # null where it was not measured
 OUTCOME = ("experiment", "seed", "state", *NUMBERS, *ENERGY, "collapsed_attempts", "lost_epochs", "lost_classes")
 COLUMNS = (*OUTCOME, *MACHINE, "folder")

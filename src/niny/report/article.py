@@ -455,7 +455,10 @@ def of_runs(study: Study) -> str:
 
 
 def not_run(study: Study) -> Section:
-    words = ("Nothing below may be read as a result. The last table of this page has the time of a run at this scale.",)
+    words = (
+        "Nothing below may be read as a result. Where no other reason is given, seeds are missing for want of time on "
+        "the machines at hand: the last table of this page has what a run takes at this scale.",
+    )
     why = missing_table(study).groupby("Why", sort=False)["Not run"].agg(", ".join).rename("Missing").reset_index()
     return Section("missing", "What was not run, and why", words, (table(study, "Not run", why, "missing"),))
 

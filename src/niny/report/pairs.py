@@ -64,7 +64,7 @@ def not_alike(study: Study) -> str:
     unlike = [names for pair in found if (names := _unlike(study, pair))]
     if not unlike:
         return ""
-    what = [name for name in MADE if any(name in names for names in unlike)]
+    what = [word for name, word in MADE.items() if any(name in names for names in unlike)]
     return f" In {len(unlike)} of {plural(len(found), 'pair')} runs of one seed differ in {listed(what)} as well."
 
 

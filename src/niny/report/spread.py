@@ -155,7 +155,7 @@ def mixtures(study: Study) -> list[str]:
     for family in families(study):
         kinds = study.of(family.whole.name, "finished")[list(MADE)].astype(str).drop_duplicates()
         if len(kinds) > 1:
-            what = listed([name for name in MADE if kinds[name].nunique() > 1])
+            what = listed([word for name, word in MADE.items() if kinds[name].nunique() > 1])
             found.append(
                 f"The runs of `{family.whole.name}` differ in {what}, too, so that everything is more there than the "
                 "sources that are varied alone."

@@ -23,7 +23,14 @@ DATA_NAMES = {
     "mnist": "MNIST",
     "digits": "scikit-learn's digits",
 }
-MADE = ("processor", "gpu", "threads", "precision", "torch")  # what decides how a training rounds
+MADE = {  # what decides how a training rounds, in words
+    "processor": "processor",
+    "gpu": "GPU",
+    "threads": "threads",
+    "precision": "precision",
+    "torch": "version of torch",
+    "network": "form of the network",
+}
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Many runs in a row: whatever records of a scale are missing, those that tell most first, until the budget ends.
 
 First seeds come before second ones, experiments in the order of params.yaml. A run that does not fit into the budget
-stops after an epoch and goes on next time. An experiment whose data cannot be had is left out, with its reason. A run
-that another process is training is passed over, and taken up at the end if it is free and still missing by then. A run
-that fails costs the others nothing: they go on, and the campaign fails at its end.
+stops after an epoch and goes on next time; a record that was begun is written, though the budget ends within. An
+experiment whose data cannot be had is left out, with its reason. A run that another process is training is passed over,
+and taken up at the end if it is free and still missing by then. A run that fails costs the others nothing: they go on,
+and the campaign fails at its end. Only a GPU that failed ends it.
 """
 
 import math
@@ -16,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
 
 from niny.config import MOST, DataSpec, Params, Run, pick
 from niny.data.digests import is_intact
@@ -125,13 +128,14 @@ class Worker:
     prepared: dict[tuple[DataSpec, int], TrainingData] = field(default_factory=dict)
     unavailable: set[str] = field(default_factory=set)  # data sets
     failed: list[str] = field(default_factory=list)  # runs, each with its reason
+    broken: bool = False  # the device
 
     def take(self, task: Task) -> bool:
         """Train what is missing of a task and can be had; False where another process is at it.
 
         Raises OutOfTimeError, and what concerns every run: UnwritableError, OSError.
         """
-        if task.finished(self.root) or task.run.data.name in self.unavailable:
+        if self.broken or task.finished(self.root) or task.run.data.name in self.unavailable:
             return True
         try:
             with claim_seed(task.run, task.seed, self.root):
@@ -150,6 +154,7 @@ class Worker:
             self.say(traceback.format_exc())
             reason = traceback.format_exception_only(error)[-1].splitlines()[0]
             self.failed.append(f"{label(task.run, task.seed)}, {reason}")
+            self.broken = isinstance(error, torch.AcceleratorError)  # all else that this process asks of it would fail
         return True
 
     def train(self, task: Task) -> None:

@@ -8,6 +8,7 @@ the one before is used. The digest covers the identity of the training too: a fi
 import hashlib
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,16 @@ def load_checkpoint(folder: Path, identity: str, say: Callable[[str], None]) -> 
     """The latest state that can be trusted, or None. What cannot be is named and removed."""
     paths = latest_first(folder)
     for path in paths:
-        raw = path.read_bytes()
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:  # another process of the same training found it damaged first
+            continue
         digest, body = raw[:32], raw[32:]
         if digest == _digest(identity, body):
             state: dict[str, Any] = torch.load(io.BytesIO(body), weights_only=True, map_location="cpu")
             return state
         say(f"{path} is damaged or of another training: it is not used")
-        path.unlink(missing_ok=True)  # another process of the same training may have been first
+        path.unlink(missing_ok=True)
     if paths:
         say(f"no checkpoint is left in {folder}: the training starts again")
     return None
@@ -51,8 +55,11 @@ def latest_first(folder: Path) -> list[Path]:
 
 def latest_below(folder: Path) -> Path | None:
     """The last written checkpoint of a run, whatever its attempt and the code that made it."""
-    paths = folder.glob("*/attempt-*/epoch-*.ckpt")
-    return max(paths, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+    written: list[tuple[int, str, Path]] = []
+    for path in folder.glob("*/attempt-*/epoch-*.ckpt"):
+        with suppress(FileNotFoundError):  # whoever trains the run has just dropped it
+            written.append((path.stat().st_mtime_ns, path.name, path))
+    return max(written)[2] if written else None
 
 
 def epoch_of(checkpoint: Path | None) -> int:

@@ -61,9 +61,14 @@ def _difference(counter: Counter, old: float, new: float, seconds: float) -> flo
     return math.nan if ambiguous else joules
 
 
+def is_shared() -> bool:
+    """Do other runs of the same campaign share the device?"""
+    return bool(os.environ.get(SHARED))
+
+
 def open_meter(compute: Compute, powercap: Path = POWERCAP) -> Meter:
     """What counts the energy of the device; a meter that knows nothing where there is none or runs share it."""
-    if os.environ.get(SHARED) or compute.processes > 1:
+    if is_shared() or compute.processes > 1:
         return Meter(None, [])
     if compute.device.type == "cuda":
         counters, source = gpu_counters(), "GPU board"

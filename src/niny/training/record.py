@@ -5,8 +5,9 @@
                       without one, seconds, joules where they can be read, and what the class maps of 64 fixed test
                       images say
     predictions.npz   predicted and true class of every test image, for paired tests
-    environment.json  hardware, versions, commit, command, seeds, and in which form the network was trained: as it is,
-                      joined, fused or compiled, which are the same function, not the same bits
+    environment.json  hardware, versions, commit, command, seeds, whether other runs shared the device, and in which
+                      form the network was trained: as it is, joined, fused or compiled, which are the same function,
+                      not the same bits; of a training that went on elsewhere the first epoch on each machine, too
     weights.safetensors   float16, kept for seed 0 unless the experiment says otherwise
     followed.npz      class maps of twelve fixed test images through the epochs, beside the weights
     maps.json, .npz   scores of the class maps and what they are on resampled images, for the other seeds
@@ -138,6 +139,14 @@ def describe_machine(compute: Compute) -> dict[str, Any]:
     }
 
 
+def name_machine(compute: Compute) -> str:
+    """What decides how long an epoch takes and how it rounds, in one line."""
+    told = describe_machine(compute)
+    device = told["gpu"] or f"{told['processor']}, {told['threads']} threads"
+    return f"{device}, torch {told['torch']}"
+
+
+@cache
 def _processor() -> str:
     """Its name, and on x86 the family and model: virtual machines call generations of twice the speed by one name."""
     try:

@@ -9,11 +9,12 @@ import hashlib
 import math
 import os
 import shutil
+import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,9 @@ from niny.maps.records import OF_ONE_SEED
 from niny.models import Network, build, initialise, parameter_count
 from niny.models.weights import WEIGHTS, load_weights, save_weights
 from niny.training import record
-from niny.training.checkpoint import load_checkpoint, save_checkpoint
+from niny.training.checkpoint import latest_below, load_checkpoint, save_checkpoint
 from niny.training.device import Compute, choose_compute, exact
-from niny.training.energy import Meter, open_meter
+from niny.training.energy import Meter, is_shared, open_meter
 from niny.training.lock import claim
 from niny.training.loop import Clock, Evaluation, TrainingData, evaluate, evaluate_together, live_outputs, train_epoch
 from niny.training.optimiser import make_optimiser
@@ -91,6 +92,7 @@ def train_experiment(
 ) -> list[Path]:
     """Bring all seeds of a run to a finished record and give their folders. `fresh` trains finished ones again.
 
+    A `fresh` training that was stopped goes on where it stopped when it is asked for again.
     Raises BusyError naming the process where another one is training a seed that is missing.
     """
     compute = compute or choose_compute()
@@ -110,7 +112,8 @@ def train_missing(run: Run, seeds: Sequence[int], root: Path, fresh: bool, compu
     for seed in seeds:
         with claim_seed(run, seed, root):
             if fresh:
-                forget_checkpoints(run, seed, root)
+                if not agreed(began_again(run, seed, root)):
+                    forget_checkpoints(run, seed, root)
             elif agreed(record.is_finished(record.seed_folder(root, run, seed), run)):
                 continue  # another process was faster
             data = data or prepare_data(run, root, compute)
@@ -161,8 +164,28 @@ def train_seed(
         collapsed.append({"attempt": attempt, "epochs": len(trained.history)})
         say(f"{label(run, seed)}  collapsed in epoch {len(trained.history)} (attempt {attempt + 1} of {ATTEMPTS})")
     if leads():
-        write_record(run, seed, trained, collapsed, data, root, compute)
+        with without_alarm():
+            write_record(run, seed, trained, collapsed, data, root, compute)
     forget_checkpoints(run, seed, root)
+
+
+@contextmanager
+def without_alarm() -> Iterator[None]:
+    """Let no budget end within: a record that was begun is written, or every try would throw the same work away."""
+    start, (left, _) = time.monotonic(), signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - start), 1e-3))
+
+
+def began_again(run: Run, seed: int, root: Path) -> bool:
+    """Has a run with a record been trained anew, and stopped? Its checkpoints are newer than the record then."""
+    folder, latest = record.seed_folder(root, run, seed), latest_below(checkpoints(root, run, seed))
+    if latest is None or not record.is_finished(folder, run):
+        return False
+    return latest.stat().st_mtime_ns > (folder / "metrics.json").stat().st_mtime_ns
 
 
 def forget_checkpoints(run: Run, seed: int, root: Path) -> None:
@@ -254,7 +277,7 @@ def one_epoch(
     seconds, joules = clock.lap(), meter.lap()
     row: dict[str, Any] = {"epoch": epoch + 1, "lr": result.lr, "train_loss": result.loss}
     row |= {"train_error_masked": result.error, "train_error": "", "test_error": "", "seconds": seconds}
-    row |= {"energy_joules": joules, "energy_counted": meter.source}
+    row |= {"energy_joules": joules, "energy_counted": meter.source, "made_on": record.name_machine(compute)}
     row["live_share"], row["silent_classes"] = live_outputs(net, data.train_images[:LIVE_PROBE], compute)
     if (epoch + 1) % run.scale.evaluate_every == 0 or epoch + 1 == run.recipe.epochs:
         probe = slice(run.scale.probe_images)
@@ -345,7 +368,8 @@ def write_record(
         record.write_history(folder / "history.csv", trained.history)
         record.write_predictions(folder / "predictions.npz", _numpy(final.predicted), _numpy(labels))
         command = command_of(run, seed, compute)
-        record.write_environment(folder / "environment.json", compute, command, seeds, {"network": trained.form})
+        about = {"network": trained.form, "shared_device": is_shared(), **machines_of(trained.history)}
+        record.write_environment(folder / "environment.json", compute, command, seeds, about)
         write_json(folder / "metrics.json", metrics)
 
 
@@ -389,6 +413,14 @@ def command_of(run: Run, seed: int, compute: Compute) -> str:
     ways = f" --precision {compute.precision}" + " --eager" * compute.eager
     ways += f" --parts {compute.parts}" if compute.parts > 1 else ""
     return f"{starter}niny train {run.experiment.name} --scale {run.scale.name} --seeds {seed}{ways}"
+
+
+def machines_of(history: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Where a training went on elsewhere: {machine: the first of its epochs}, for all else is told of the last one."""
+    first: dict[str, int] = {}
+    for row in history:
+        first.setdefault(row.get("made_on", "unknown"), row["epoch"])
+    return {"machines": first} if len(first) > 1 else {}
 
 
 def energy_of(history: list[dict[str, Any]]) -> dict[str, Any]:
