@@ -217,7 +217,7 @@ def test_the_effect_of_an_open_choice_is_paired_by_seed(root: Path) -> None:
     for seed, error in enumerate(ERRORS):
         plant(root, params.run("full", variant), seed, round(error + 0.5, 2))
     effects = all_tables(load_study(params, "full", root))["open-choices"]["Effect of choosing otherwise"]
-    assert effects[0] == f"{variant}: +0.50 points (+0.50 to +0.50, n = 5)"
+    assert effects[0] == f"{variant}: +0.50 points (+0.50 to +0.50, n = 5); tried on held-out images"
 
 
 def test_what_is_missing_is_listed_with_its_reason(root: Path) -> None:
