@@ -108,6 +108,7 @@ def test_each_claim_is_told_with_its_verdict_under_its_place_in_the_paper(root: 
     assert "Verdict: not run" in text[text.index("### Table 2") :]
     assert "- `figure4-in-the-object` (rule written after runs at small scales): Within" in text
     assert "Of an ordering it is our smallest margin" in text
+    assert not re.search(r"^### .*rule written", text, flags=re.MULTILINE)
 
 
 def test_networks_are_held_against_each_other_in_the_article_too(root: Path) -> None:

@@ -216,7 +216,8 @@ def results(study: Study) -> tuple[Section, ...]:
 
 
 def place_of(claim: Claim) -> str:
-    return claim.place.partition(",")[0]
+    """Where in the paper, without figures that come after a section and without what is said of the rule."""
+    return claim.place.partition(",")[0].partition(" (")[0]
 
 
 def claim_line(study: Study, claim: Claim) -> str:
