@@ -158,7 +158,7 @@ def test_the_first_paragraph_says_which_rules_were_changed_after_runs(root: Path
     raised = sum(claim.version > 1 for claim in theirs)
     late = sum("written after runs at paper scale" in claim.place for claim in theirs)
     assert f"{len(theirs) - raised - late} of the {len(theirs)} rules were written before the runs" in lead(study)
-    assert f"; {late} were written after some of them; {raised} were changed after runs" in lead(study)
+    assert f"; {late} were written after runs of this scale; {raised} were changed after runs" in lead(study)
 
 
 def test_a_variant_that_learns_at_another_rate_is_named_beside_its_numbers(root: Path) -> None:

@@ -242,7 +242,7 @@ OPEN_CHOICES = (
         "set by hand; whether another without dropout is not stated; figure 3 ends with a training error of 2 to 3 %",
         "a quarter: 0.025, last layer 0.0025; an attempt may die at this rate, too",
         f"{AUTHORS} are of networks with dropout; without masks the inputs of two layers are twice as large, and at "
-        "the literal rates attempts died at scale `short`",
+        "the literal rates attempts died at scale short",
         ("cifar10-nin-nodropout-half", "cifar10-nin-nodropout-literal"),
         trials=("cifar10-nin-nodropout", "cifar10-nin-nodropout-half", "cifar10-nin-nodropout-literal"),
         reference="cifar10-nin-nodropout",

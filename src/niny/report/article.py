@@ -161,7 +161,7 @@ def when(study: Study) -> str:
     if late:
         told.append(f", {late} of these after runs at smaller scales")
     if later:
-        told.append(f"; {later} were written after some of them")
+        told.append(f"; {later} were written after runs of this scale")
     if changed:
         told.append(f"; {changed} were changed after runs, and those that had judged stay in the table of verdicts")
     return "".join((*told, "."))
