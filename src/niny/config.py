@@ -496,27 +496,30 @@ def plan(params: Params) -> dict[str, Any]:
     mapped = {key: run for key, run in runs.items() if params.experiments[run["experiment"]].has_maps_of_its_own}
     first = _first_of_each_scale(mapped)
     attributed = {k: run for k, run in mapped.items() if k in first or params.scales[run["scale"]].keep_records}
+    nulls = _of_permuted(params, mapped, ".json")
     return {
         "scales": in_use,
         "datasets": sorted({run["dataset"] for run in runs.values()}),
         "runs": runs,
-        "mapped": _beside_permuted(params, mapped, ".json"),
-        "attributed": _beside_permuted(params, attributed, ".attribution.json"),
+        "mapped": _beside(mapped, nulls),
+        "attributed": _beside(attributed, nulls | _of_permuted(params, attributed, ".attribution.json")),
         "explored": {key: run for key, run in mapped.items() if key in first},
     }
 
 
-def _beside_permuted(params: Params, runs: dict[str, dict[str, str]], end: str) -> dict[str, dict[str, str]]:
+def _of_permuted(params: Params, runs: dict[str, dict[str, str]], end: str) -> dict[tuple[str, str], str]:
+    """{scale, data set: the scores of the network that learnt permuted labels}, of those among `runs`."""
+    learnt = [run for run in runs.values() if params.experiments[run["experiment"]].labels == "permuted"]
+    return {(run["scale"], run["dataset"]): f"results/{run['scale']}/maps/{run['experiment']}{end}" for run in learnt}
+
+
+def _beside(runs: dict[str, dict[str, str]], nulls: dict[tuple[str, str], str]) -> dict[str, dict[str, str]]:
     """The same, each with the file of its null of permuted labels, else its data, which are a dependency anyway."""
-    nulls = {
-        (run["scale"], run["dataset"]): run["experiment"]
-        for run in runs.values()
-        if params.experiments[run["experiment"]].labels == "permuted"
-    }
 
     def null_of(run: dict[str, str]) -> str:
-        twin = nulls.get((run["scale"], run["dataset"]), run["experiment"])
-        return f"data/{run['dataset']}" if twin == run["experiment"] else f"results/{run['scale']}/maps/{twin}{end}"
+        scores = nulls.get((run["scale"], run["dataset"]), "")
+        its_own = Path(scores).name.partition(".")[0] == run["experiment"]
+        return scores if scores and not its_own else f"data/{run['dataset']}"
 
     return {key: run | {"null": null_of(run)} for key, run in runs.items()}
 
