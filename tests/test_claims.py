@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from niny.config import load_params
 from niny.errors import NinyError
 from niny.evaluation.claims import (
     Claim,
@@ -32,6 +33,7 @@ from niny.evaluation.rules import (
 )
 from niny.files import write_json
 from niny.paper import FIGURE_3, reported
+from niny.report.study import experiments_run
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = load_claims(ROOT / "claims.yaml")
@@ -77,7 +79,7 @@ def test_no_rule_of_the_project_has_changed_under_its_recorded_verdicts() -> Non
     paths = sorted(ROOT.glob("results/*/tables/claims.json"))
     assert paths
     for path in paths:
-        check_unchanged(CLAIMS, read_records(path))
+        check_unchanged(CLAIMS, read_records(path), experiments_run(load_params(ROOT), ROOT))
 
 
 def test_every_number_of_the_paper_that_we_measure_is_a_claim_and_only_as_the_paper_prints_it() -> None:
@@ -408,6 +410,16 @@ def test_a_rule_stays_fixed_when_the_runs_that_it_met_are_gone() -> None:
 def test_a_rule_that_met_no_record_may_still_be_mended() -> None:
     rule = PredictionInterval("a", 3, 10.41, 1.0)
     check_unchanged([claim(replace(rule, runs=5))], recorded(rule))
+
+
+def test_a_rule_is_fixed_by_runs_that_its_records_do_not_know_yet() -> None:
+    rule = PredictionInterval("a", 3, 10.41, 1.0)
+    softer = claim(replace(rule, runs=5))
+    with pytest.raises(NinyError, match="raise its version"):
+        check_unchanged([softer], recorded(rule), kept={"a"})
+    check_unchanged([softer], recorded(rule), kept={"b"})
+    raised, before = to_records([replace(softer, version=2)], judge([softer], {}, True), recorded(rule), {"a"})
+    assert (raised["version"], raised["met"], before["version"]) == (2, True, 1)
 
 
 def test_a_rule_whose_number_was_seen_is_fixed_though_the_scale_was_too_small_to_judge() -> None:

@@ -136,6 +136,15 @@ def test_status_tells_attempts_that_collapsed_before_a_run_that_finished(
         "recorded 1/5  missing 4  collapsed 0  test error %: 14.50  (after 1 collapsed)"
     )
     assert told["cifar10-nin"].endswith("test error %: 10.40")
+    (project / "results/paper/runs/cifar10-nin/seed-0/metrics.json").write_text("{")
+    assert main(["status", "--scale", "paper"]) == 0
+    assert "test error %: not run  (damaged, or of other settings or code: seed-0)" in capsys.readouterr().out
+
+
+def test_status_calls_held_out_errors_so(project: Path, params: Params, capsys: pytest.CaptureFixture[str]) -> None:
+    plant(project, params.run("tune", "cifar10-nin"), 0, 60.5)
+    assert main(["status", "--scale", "tune"]) == 0
+    assert "held-out error %: 60.50" in capsys.readouterr().out
 
 
 def test_train_then_status_then_evaluate(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from niny.paper import TABLES, TEXT
 from niny.report import summary, write_figures, write_report, write_rescience, write_tables
 from niny.report.article import facts, lead, one_paper_table, total_cost, write_article
 from niny.report.cards import write_weights
+from niny.report.choices import choices_table
 from niny.report.figures import draw_errors, draw_figure_3, errors_picture, figure_3_picture
 from niny.report.parts import Table
 from niny.report.readmes import kept_studies
@@ -216,8 +217,27 @@ def test_the_effect_of_an_open_choice_is_paired_by_seed(root: Path) -> None:
     plant_all(root, "full", ERRORS)
     for seed, error in enumerate(ERRORS):
         plant(root, params.run("full", variant), seed, round(error + 0.5, 2))
-    effects = all_tables(load_study(params, "full", root))["open-choices"]["Effect of choosing otherwise"]
-    assert effects[0] == f"{variant}: +0.50 points (+0.50 to +0.50, n = 5); tried on held-out images"
+    frame = all_tables(load_study(params, "full", root))["open-choices"].set_index("Left open")
+    effects = frame["Effect of choosing otherwise"]
+    assert effects["second pooling"] == f"{variant}: +0.50 points (+0.50 to +0.50, n = 5)"
+
+
+def test_an_effect_that_a_scale_lacks_is_another_scales_by_name(root: Path) -> None:
+    ours, trial = "cifar10-nin-nodropout", "trial"
+    half, literal = f"{ours}-half", f"{ours}-literal"
+    params = replace(PARAMS, scales={**PARAMS.scales, trial: replace(PARAMS.scales[trial], keep_records=True)})
+    for name, error in ((ours, 20.0), (half, 21.25)):
+        plant(root, params.run(trial, name), 0, error)
+    plant(root, params.run(trial, literal), 0, 90.0, collapsed=True)
+    plant(root, params.run("full", "cifar10-nin"), 0, 10.4)
+    effects = choices_table(load_study(params, "full", root)).set_index("Left open")["Effect of choosing otherwise"]
+    epochs = sum(epochs for epochs, _ in params.run(trial, ours).recipe.phases)
+    at = f", at scale {trial} (epochs: {epochs})"
+    assert effects["learning rate without dropout"].splitlines() == [
+        f"{half}: +1.25 points to {ours} (one run){at}",
+        f"{literal}: 1 run, all collapsed{at}",
+    ]
+    assert effects["initial weights"] == "cifar10-nin-he: not run"
 
 
 def test_what_is_missing_is_listed_with_its_reason(root: Path) -> None:

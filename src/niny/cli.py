@@ -552,6 +552,8 @@ def show_status(options: argparse.Namespace) -> None:
 
     params, root = load_params(), project_root()
     scale = params.scale(options.scale)
+    error = "held-out error %" if scale.holdout else "test error %"
+    widest = max((len(e.name) for e in params.experiments_at(scale.name)), default=0)
     for experiment in params.experiments_at(scale.name):
         run = params.run(scale.name, experiment.name)
         folders = [seed_folder(root, run, seed) for seed in run.seeds]
@@ -559,10 +561,12 @@ def show_status(options: argparse.Namespace) -> None:
         collapsed = sum(bool(m["collapsed"]) for m in done)
         died = sum(len(m["collapsed_attempts"]) for m in done if not m["collapsed"])
         retried = f"  (after {died} collapsed)" if died else ""
-        errors = ", ".join(f"{m['test_error']:.2f}" for m in done) or "-"
+        unused = [f.name for f in folders if (f / "metrics.json").exists() and not is_finished(f, run)]
+        others = f"  (damaged, or of other settings or code: {', '.join(unused)})" if unused else ""
+        errors = ", ".join(f"{m['test_error']:.2f}" for m in done) or "not run"
         print(
-            f"{experiment.name:28} recorded {len(done)}/{len(folders)}  missing {len(folders) - len(done)}  "
-            f"collapsed {collapsed}  test error %: {errors}{retried}"
+            f"{experiment.name:{widest}}  recorded {len(done)}/{len(folders)}  missing {len(folders) - len(done)}  "
+            f"collapsed {collapsed}  {error}: {errors}{retried}{others}"
         )
     if cluster := describe(root, scale.name):
         print(cluster)

@@ -186,6 +186,12 @@ AUTHORS = "authors' cuda-convnet files (2014)"
 
 OPEN_CHOICES = (
     OpenChoice(
+        "widths and kernels",
+        "as many feature maps as the maxout network has, receptive fields tuned on validation; neither is printed",
+        "CIFAR: 192-160-96 maps of 5x5, 192-192-192 of 5x5, 192-192-10 of 3x3; MNIST and SVHN others, 5x5 throughout",
+        AUTHORS,
+    ),
+    OpenChoice(
         "second pooling",
         "max pooling after the mlpconv layers of all experiments (section 4.1)",
         "max 3x3, stride 2, ceil mode, none after the third mlpconv",
@@ -306,7 +312,8 @@ OPEN_CHOICES = (
         "preprocessing of SVHN",
         "local contrast normalisation; its constants, and what comes before it, are not stated (section 4.4)",
         "global contrast normalisation, then local: a Gaussian window of 7x7, each channel by itself",
-        "the maxout network's code (pylearn2, 2013)",
+        "the maxout network's code (pylearn2, 2013) for the local step; the global one is that of CIFAR-10 (norm of "
+        "55), where that code divides by the standard deviation",
     ),
     OpenChoice(
         "validation images of SVHN",

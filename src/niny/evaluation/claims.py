@@ -1,14 +1,14 @@
 """claims.yaml: the paper's claims and this study's predictions, each with a rule that judges it.
 
 Verdicts are computed, never typed. A rule that has met records is fixed, be it only to show their number at a scale too
-small to judge: to change it, raise the claim's version. The earlier version's verdict stays in the records, and the
-report shows both.
+small to judge, and so is one of whose experiments any run is kept: to change it, raise the claim's version. The earlier
+version's verdict stays in the records, and the report shows both.
 """
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -91,25 +91,35 @@ def rule_digest(claim: Claim) -> str:
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def to_records(claims: Sequence[Claim], verdicts: Sequence[Verdict], earlier: Sequence[dict[str, Any]]) -> list[Any]:
+def to_records(
+    claims: Sequence[Claim],
+    verdicts: Sequence[Verdict],
+    earlier: Sequence[dict[str, Any]],
+    kept: Collection[str] = (),
+) -> list[Any]:
     """What tables/claims.json keeps: verdicts with id, version and digest, earlier versions that met records after.
 
-    Raises NinyError where a rule has changed under a verdict of the same version.
+    `kept` names experiments of which runs are kept, whatever the scale. Raises NinyError where a rule has changed under
+    a verdict of the same version.
     """
-    check_unchanged(claims, earlier)
+    check_unchanged(claims, earlier, kept)
     records = []
     for claim, verdict in zip(claims, verdicts, strict=True):
-        of_claim = [old for old in earlier if old["id"] == claim.id]
-        met = verdict.n > 0 or any(_met(old) for old in of_claim if old["version"] == claim.version)
+        of_claim = [old for old in earlier if old["id"] == claim.id and _met(old, claim, kept)]
+        met = verdict.n > 0 or _is_run(claim, kept) or any(old["version"] == claim.version for old in of_claim)
         entry = {"id": claim.id, "version": claim.version, "digest": rule_digest(claim), "met": met}
         records.append(entry | dataclasses.asdict(verdict))
-        records += [old for old in of_claim if old["version"] < claim.version and _met(old)]
+        records += [old for old in of_claim if old["version"] < claim.version]
     return records
 
 
-def _met(record: dict[str, Any]) -> bool:
-    """Has the rule ever met runs? Those that a verdict was of may be gone since."""
-    return bool(record.get("met", record["n"] > 0))
+def _met(record: dict[str, Any], claim: Claim | None, kept: Collection[str]) -> bool:
+    """Has the rule ever met runs? Those that a verdict was of may be gone since, and others have come."""
+    return bool(record.get("met", record["n"] > 0)) or (claim is not None and _is_run(claim, kept))
+
+
+def _is_run(claim: Claim, kept: Collection[str]) -> bool:
+    return not set(kept).isdisjoint(claim.rule.experiments)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -131,12 +141,15 @@ def _is_record(raw: Any) -> bool:
     return isinstance(raw, dict) and all(type(raw.get(name)) is kind for name, kind in types.items())
 
 
-def check_unchanged(claims: Sequence[Claim], records: Sequence[dict[str, Any]]) -> None:
-    """Raises NinyError if a claim that has met records is gone, or its rule differs though its version does not."""
+def check_unchanged(claims: Sequence[Claim], records: Sequence[dict[str, Any]], kept: Collection[str] = ()) -> None:
+    """Raises NinyError if a claim that has met records is gone, or its rule differs though its version does not.
+
+    A record need not know yet of runs that were made since: those of the experiments in `kept` count, too.
+    """
     known = {claim.id: claim for claim in claims}
     for record in records:
         name, version = record["id"], record["version"]
-        if not _met(record):
+        if not _met(record, known.get(name), kept):
             continue
         if name not in known or known[name].version < version:
             raise NinyError(f"claims.yaml: version {version} of claim {name!r} has met records and is gone: restore it")

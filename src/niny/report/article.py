@@ -14,6 +14,7 @@ from niny.benchmark.results import kept, machine_name
 from niny.evaluation.rules import Status
 from niny.evaluation.statistics import paired
 from niny.paper import FIGURE_3, TABLES, TEXT, Results, reported
+from niny.report.choices import choices_table
 from niny.report.class_maps import authors_network, class_maps
 from niny.report.explorer import explorer_command, load_explorer
 from niny.report.figures import CURVES, errors_picture, figure_3_picture, network_picture
@@ -25,7 +26,6 @@ from niny.report.spread import families, mixtures, spread_findings, spread_table
 from niny.report.study import REFERENCE, Study, data_name, other_rates, rate_share, scale_kind, scale_label
 from niny.report.tables import (
     NO_NUMBER,
-    choices_table,
     claims_table,
     commits,
     cost_table,
@@ -338,7 +338,9 @@ def explore(study: Study) -> Section:
 def left_open(study: Study) -> Section:
     words = (
         "What the paper does not print, what was chosen at the paper's scale and after whom, and, where an experiment "
-        f"chooses otherwise, what that does to the test error: to that of `{REFERENCE}` unless another is named."
+        f"chooses otherwise, what that does to the error: to that of `{REFERENCE}` unless another is named. What this "
+        "scale has no runs of is taken from another, which is named, too: of fewer epochs or smaller networks, it need "
+        "not be so at full length."
     )
     recipe = f" This scale trains with the recipe `{study.scale.recipe}`." if study.scale.recipe else ""
     frame = choices_table(study)
@@ -359,9 +361,11 @@ def tried_table(study: Study, scale: str) -> Table:
     note = (
         f"Runs on all but the last {held} training images, a line each. The error is that on these, with its sampling "
         "error (95 %): no test image was looked at. Means and whitening are of all training images. A few epochs tell "
-        "what learns at once and what dies, not what would learn later. The scaling of MNIST was chosen by its trials; "
-        "all others are checks of what was taken from the sources above, some of them made after the runs at paper "
-        "scale. Collapsed is a run that ends at chance, or whose outputs all died in each of three attempts."
+        "what learns at once and what dies, not what would learn later. The scaling of MNIST was chosen by its trials. "
+        "The learning rate without dropout was chosen before them, since at the authors' the network had died in "
+        "training, and maxout's after it gave no numbers. The trials of these and of all others are checks, some of "
+        "them made after the runs at paper scale. Collapsed is a run that ends at chance, or whose outputs all died in "
+        "each of three attempts."
         f"{silenced(study, scale, runs)}{died_elsewhere(study, scale)}"
     )
     tried = frame["Tried"] + "\n" + frame["Experiment"]

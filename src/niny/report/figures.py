@@ -152,7 +152,8 @@ def figure_3_picture(study: Study) -> Picture:
         "figure-3",
         "Figure 3: training and test error of NIN with and without dropout",
         f"{over if reaches_figure_3(study) else beside} Training error is drawn as it is while dropout masks are on "
-        "(what the paper's very likely is) and with them off. Several runs: their mean, and a band over all of them. "
+        f"(what the paper's very likely is) and, on {study.scale.probe_images:,} images at most, with them off. "
+        "Several runs: their mean, and a band over all of them. "
         f"{other_rates(study, [name for name, *_ in CURVES])}".strip(),
         f"Curves of error against epochs. Paper, after {LAST} epochs: {FIGURE_3.test_no_dropout[-1]} % test error "
         f"without dropout, {FIGURE_3.test_dropout[-1]} % with. Ours, {'; '.join(ours)}.",

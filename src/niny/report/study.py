@@ -1,7 +1,7 @@
 """All that a report speaks of, read once: the parameters, the runs of one scale, their results and the verdicts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from niny.config import Experiment, Params, Run, Scale
 from niny.errors import NinyError
 from niny.evaluation.claims import Claim, judge, load_claims, read_records, to_records
 from niny.evaluation.results import load_results, run_table
-from niny.evaluation.rules import NOTHING, ExperimentResult
+from niny.evaluation.rules import NOTHING, ExperimentResult, Verdict
 from niny.evaluation.statistics import Summary, summarise
+from niny.report.words import listed
 
 REFERENCE = "cifar10-nin"  # the paper's own network; what it leaves open is varied one by one from here
 
@@ -106,8 +107,24 @@ def load_study(params: Params, scale: str, root: Path) -> Study:
     results = load_results(params, scale, root)
     claims = load_claims(root / "claims.yaml")
     earlier = read_records(root / "results" / scale / "tables" / "claims.json")
-    verdicts = to_records(claims, judge(claims, results, at.evidence), earlier)
+    judged = [
+        known(params, claim, verdict)
+        for claim, verdict in zip(claims, judge(claims, results, at.evidence), strict=True)
+    ]
+    verdicts = to_records(claims, judged, earlier, experiments_run(params, root))
     return Study(params, at, root, run_table(params, scale, root), results, claims, verdicts)
+
+
+def experiments_run(params: Params, root: Path) -> set[str]:
+    """Names of the experiments of which runs are kept at any scale, finished or not as params.yaml now has them."""
+    kept = [root / "results" / scale.name / "runs" for scale in params.scales.values() if scale.keep_records]
+    return {path.parent.parent.name for runs in kept for path in runs.glob("*/seed-*/metrics.json")}
+
+
+def known(params: Params, claim: Claim, verdict: Verdict) -> Verdict:
+    """A verdict that says so where its rule asks for an experiment that there is none of, misspelt or taken out."""
+    strangers = [name for name in claim.rule.experiments if name not in params.experiments]
+    return replace(verdict, because=f"params.yaml has no experiment {listed(strangers)}") if strangers else verdict
 
 
 def ours(study: Study, experiment: str | None) -> str:

@@ -15,11 +15,12 @@ from niny.benchmark.operations import image_flops, run_flops
 from niny.benchmark.results import kept
 from niny.config import STANDARD, Params
 from niny.evaluation.rules import PredictionInterval
-from niny.evaluation.statistics import paired, sampling_error
+from niny.evaluation.statistics import sampling_error
 from niny.files import write_json, write_text
 from niny.maps.boxes import SHARED
 from niny.maps.records import is_null
-from niny.paper import OPEN_CHOICES, TABLES, TEXT, OpenChoice, Results, Row, reported
+from niny.paper import TABLES, TEXT, Results, Row, reported
+from niny.report.choices import another_choice, choices_table
 from niny.report.elsewhere import elsewhere, elsewhere_table
 from niny.report.foreign import AUTHORS, authors_study, foreign_record, foreign_table
 from niny.report.heads import head_nulls_table, heads_table
@@ -127,7 +128,7 @@ def interval(study: Study, experiment: str, of: Literal["interval", "prediction"
 
 
 def verdict(study: Study, experiment: str | None) -> str:
-    """The status of the claim that the paper's number for this experiment is at home among our runs."""
+    """The status of the claim that the paper's number for this experiment is at home among our runs, or why none is."""
     if experiment is None:
         return NONE
     if not study.scale.evidence:
@@ -135,7 +136,7 @@ def verdict(study: Study, experiment: str | None) -> str:
     for claim, record in zip(study.claims, study.current, strict=True):
         if isinstance(claim.rule, PredictionInterval) and claim.rule.experiment == experiment:
             return str(record["status"])
-    return "no number in the paper"
+    return another_choice(experiment) or "no number in the paper"
 
 
 def folder_of(study: Study, experiment: str | None) -> str:
@@ -254,53 +255,6 @@ def boxes_table() -> pd.DataFrame:
     named = [(name, ", ".join(f"{what} ({wnid})" for wnid, what in wnids.items())) for name, wnids in SHARED.items()]
     rows = [(name, told, WHY_SHARED[name]) for name, told in named]
     return pd.DataFrame(rows, columns=["CIFAR-10", "Tiny-ImageNet", "Why"])
-
-
-def choices_table(study: Study) -> pd.DataFrame:
-    """What the paper leaves open, the choice made here, and the effect of the other choice where it was measured."""
-    return pd.DataFrame(
-        [
-            {
-                "Left open": choice.item,
-                "The paper says": choice.paper,
-                "Chosen here": choice.ours,
-                "Source": choice.source,
-                "Effect of choosing otherwise": _effects(study, choice),
-            }
-            for choice in OPEN_CHOICES
-        ]
-    )
-
-
-def _effects(study: Study, choice: OpenChoice) -> str:
-    effects = [_effect(study, name, choice.reference) for name in choice.experiments]
-    effects += ["tried on held-out images"] if choice.trials else []
-    return "; ".join(effects) or "no experiment"
-
-
-def _effect(study: Study, experiment: str, reference: str) -> str:
-    """The test error of a variant less that of its reference, seed by seed, in points; the usual one goes unnamed."""
-    pair = paired(study.result(experiment).test_errors, study.result(reference).test_errors).difference
-    collapsed = collapses(study, experiment)
-    if pair.mean is None:
-        lacking = next((name for name in (experiment, reference) if not study.errors(name).n), None)
-        told = f"{experiment}: no seed in common with {reference}"
-        return told if lacking is None else f"{lacking}: {_silence(study, lacking)}"
-    how_sure = "one run" if pair.interval is None else f"{between(pair.interval, '+.2f')}, n = {pair.n}"
-    to = "" if reference == REFERENCE else f" to {reference}"
-    return f"{experiment}: {pair.mean:+.2f} points{to} ({how_sure}{collapsed})"
-
-
-def _silence(study: Study, experiment: str) -> str:
-    dead = study.collapsed(experiment)
-    return f"{plural(dead, 'run')}, all collapsed" if dead else "not run at this scale"
-
-
-def collapses(study: Study, experiment: str) -> str:
-    """How many runs died, and how many lived after an attempt or more that died."""
-    saved = study.of(experiment, "finished")["collapsed_attempts"] > 0
-    counts = {"collapsed": study.collapsed(experiment), "finished after an attempt that collapsed": int(saved.sum())}
-    return "".join(f", {n} {what}" for what, n in counts.items() if n)
 
 
 def cost_table(study: Study) -> pd.DataFrame:
