@@ -13,7 +13,7 @@ from conftest import ROOT
 from PIL import Image
 from planted import change, plant, plant_scores, project, study_params
 
-from niny.config import load_params
+from niny.config import ATTEMPTS, load_params
 from niny.evaluation.claims import load_claims
 from niny.files import write_json
 from niny.maps.intervals import score
@@ -226,18 +226,21 @@ def test_an_effect_that_a_scale_lacks_is_another_scales_by_name(root: Path) -> N
     ours, trial = "cifar10-nin-nodropout", "trial"
     half, literal = f"{ours}-half", f"{ours}-literal"
     params = replace(PARAMS, scales={**PARAMS.scales, trial: replace(PARAMS.scales[trial], keep_records=True)})
+    dead = [{"attempt": attempt, "epochs": 2} for attempt in range(ATTEMPTS)]
     for name, error in ((ours, 20.0), (half, 21.25)):
         plant(root, params.run(trial, name), 0, error)
     plant(root, params.run(trial, literal), 0, 90.0, collapsed=True)
+    plant(root, params.run(trial, "cifar10-nin-he"), 0, 90.0, collapsed=True, collapsed_attempts=dead)
     plant(root, params.run("full", "cifar10-nin"), 0, 10.4)
     effects = choices_table(load_study(params, "full", root)).set_index("Left open")["Effect of choosing otherwise"]
     epochs = sum(epochs for epochs, _ in params.run(trial, ours).recipe.phases)
     at = f", at scale {trial} (epochs: {epochs})"
     assert effects["learning rate without dropout"].splitlines() == [
         f"{half}: +1.25 points to {ours} (one run){at}",
-        f"{literal}: 1 run, all collapsed{at}",
+        f"{literal}: 1 run, at chance at the end{at}",
     ]
-    assert effects["initial weights"] == "cifar10-nin-he: not run"
+    assert effects["initial weights"] == f"cifar10-nin-he: 1 run, died in every attempt{at}"
+    assert effects["second pooling"] == "cifar10-nin-avgpool: not run"
 
 
 def test_what_is_missing_is_listed_with_its_reason(root: Path) -> None:

@@ -236,7 +236,7 @@ def asked(study: Study) -> Section:
 def verdicts(study: Study) -> Section:
     frame, origins = claims_table(study), {claim.id: claim.origin for claim in study.claims}
     ours = frame["Claim"].map(lambda name: origins[name.partition(" ")[0]] == "niny").astype(bool)
-    known = ~frame["Ours"].isin((*NO_NUMBER, NONE))
+    known = ~frame["Ours"].isin((*NO_NUMBER, "one run", NONE))
     tables = claim_tables(study, "The paper's claims", frame[~ours], known[~ours])
     tables += claim_tables(study, "Predictions of this study", frame[ours], known[ours])
     return Section("verdicts", "Verdicts", (JUDGED,), tuple(tables))

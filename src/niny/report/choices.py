@@ -13,6 +13,7 @@ from niny.evaluation.results import run_table
 from niny.evaluation.statistics import paired
 from niny.paper import OPEN_CHOICES, OpenChoice, reported
 from niny.report.study import REFERENCE, Study
+from niny.report.trials import died
 from niny.report.words import between, distinct, plural
 
 EFFECT = "Effect of choosing otherwise"
@@ -28,11 +29,15 @@ def choices_table(study: Study) -> pd.DataFrame:
                 "The paper says": choice.paper,
                 "Chosen here": choice.ours,
                 "Source": choice.source,
-                EFFECT: "\n".join(_effect(study, tables, *two) for two in alternatives(choice)) or "no experiment",
+                EFFECT: "\n".join(_effect(study, tables, *two) for two in alternatives(choice)) or _nothing(choice),
             }
             for choice in OPEN_CHOICES
         ]
     )
+
+
+def _nothing(choice: OpenChoice) -> str:
+    return "tried alone, on held-out images" if choice.trials else "no experiment"
 
 
 def other_runs(study: Study) -> dict[str, pd.DataFrame]:
@@ -75,13 +80,17 @@ def effect(runs: pd.DataFrame, experiment: str, reference: str) -> str:
     Where all runs of the variant collapsed, that; empty where there is nothing to say.
     """
     of = runs[runs["experiment"] == experiment]
-    dead = int((of["state"] == "collapsed").sum())
     pair = paired(errors(runs, experiment), errors(runs, reference)).difference
     if pair.mean is None:
-        return f"{plural(dead, 'run')}, all collapsed" if dead and dead == len(of) else ""
+        return f"{plural(len(of), 'run')}, {_end(of)}" if len(of) and (of["state"] == "collapsed").all() else ""
     how_sure = "one run" if pair.interval is None else f"{between(pair.interval, '+.2f')}, n = {pair.n}"
     to = "" if reference == REFERENCE else f" to {reference}"
     return f"{pair.mean:+.2f} points{to} ({how_sure}{collapses(of)})"
+
+
+def _end(of: pd.DataFrame) -> str:
+    """How runs that all collapsed did so."""
+    return "died in every attempt" if all(map(died, of.to_dict("records"))) else "at chance at the end"
 
 
 def errors(runs: pd.DataFrame, experiment: str) -> dict[int, float]:

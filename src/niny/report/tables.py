@@ -160,7 +160,7 @@ def claims_table(study: Study) -> pd.DataFrame:
                 "Place": claim.place,
                 "What it says": claim.said(record["version"]),
                 "Paper": printed(record["paper"]),
-                "Ours": number(record["ours"]) if record["n"] or record["ours"] is not None else none,
+                "Ours": number(record["ours"]) if record["ours"] is not None else _interval(record, none),
                 "n": str(record["n"]),
                 "95 % interval": _interval(record, none),
                 "Verdict": record["status"],
