@@ -82,6 +82,18 @@ def test_every_update_has_the_rate_of_its_step(data: TrainingData, schedule: Any
         assert rates == pytest.approx([wanted] * len(rates))
 
 
+def test_what_decay_has_left_of_dead_filters_ends_with_the_epoch(data: TrainingData) -> None:
+    update = Watched(RISING)
+    weight = update.net.get_parameter("mlpconv1.conv1.weight")
+    with torch.no_grad():
+        weight[0] *= 1e-40
+    before = weight.detach().clone()
+    train_epoch(update, data, RISING, 0, SEEDS, augment=False)
+    assert before[0].any()
+    assert not weight[0].any()
+    assert torch.equal(weight[1:], before[1:])
+
+
 def test_losses_are_what_their_formulas_say() -> None:
     logits, labels = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([1])
     total = math.exp(2) + 1 + math.exp(-1)
