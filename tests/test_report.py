@@ -235,7 +235,7 @@ def test_an_effect_that_a_scale_lacks_is_another_scales_by_name(root: Path) -> N
     effects = choices_table(load_study(params, "full", root)).set_index("Left open")["Effect of choosing otherwise"]
     epochs = sum(epochs for epochs, _ in params.run(trial, ours).recipe.phases)
     at = f", at scale {trial} (epochs: {epochs})"
-    assert effects["learning rate without dropout"].splitlines() == [
+    assert effects["learning rate without dropout"].split("; ") == [
         f"{half}: +1.25 points to {ours} (one run){at}",
         f"{literal}: 1 run, at chance at the end{at}",
     ]

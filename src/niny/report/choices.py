@@ -29,7 +29,7 @@ def choices_table(study: Study) -> pd.DataFrame:
                 "The paper says": choice.paper,
                 "Chosen here": choice.ours,
                 "Source": choice.source,
-                EFFECT: "\n".join(_effect(study, tables, *two) for two in alternatives(choice)) or _nothing(choice),
+                EFFECT: "; ".join(_effect(study, tables, *two) for two in alternatives(choice)) or _nothing(choice),
             }
             for choice in OPEN_CHOICES
         ]
